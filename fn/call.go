@@ -1,0 +1,63 @@
+package fn
+
+import (
+	"context"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// A Func is a KRM function as its caller sees it: it changes the call's items
+// in place and adds to its results. An error means that the call's items are of
+// no use; results added before it are still worth showing. A result of severity
+// error fails the function too, the caller sees to that.
+type Func func(ctx context.Context, call *Call) error
+
+// Call is what a function gets and gives back: a ResourceList in memory. The
+// nodes belong to the function while it runs.
+type Call struct {
+	// Items are the resources. The function may change them, take some out
+	// and add new ones.
+	Items []*Object
+	// Config is the functionConfig, nil when there is none.
+	Config *yaml.RNode
+	// Results are what the function has to say.
+	Results []Result
+}
+
+// Object is one resource of a Call. A function that returns an Object it was
+// given returns the same pointer; one that it made is new to the caller.
+type Object struct {
+	// Node is the resource, a mapping, without the annotations that hosts use
+	// to remember files.
+	Node *yaml.RNode
+	// Path is the file the resource is in, with slashes, relative to the
+	// package that is rendered; empty when a function made the resource and
+	// named no file.
+	Path string
+	// Index is the place of the resource in its file, from zero.
+	Index int
+}
+
+// Ref is a ResourceRef to the object.
+func (o *Object) Ref() *ResourceRef {
+	return &ResourceRef{
+		APIVersion: o.Node.GetApiVersion(), Kind: o.Node.GetKind(),
+		Name: o.Node.GetName(), Namespace: o.Node.GetNamespace(),
+	}
+}
+
+// Add appends a result about an object (nil: about none) and, where path isn't
+// empty, one of its fields.
+func (c *Call) Add(sev Severity, o *Object, path, message string) {
+	r := Result{Message: message, Severity: sev}
+	if o != nil {
+		r.ResourceRef = o.Ref()
+		if o.Path != "" {
+			r.File = &File{Path: o.Path, Index: o.Index}
+		}
+	}
+	if path != "" {
+		r.Field = &Field{Path: path}
+	}
+	c.Results = append(c.Results, r)
+}

@@ -1,0 +1,99 @@
+package fn
+
+import (
+	"errors"
+	"strings"
+)
+
+// Severity says how bad a Result is, in the words of the KRM function
+// specification.
+type Severity string
+
+// The severities of the KRM function specification.
+const (
+	Error   Severity = "error"
+	Warning Severity = "warning"
+	Info    Severity = "info"
+)
+
+// Result is one thing a function or task has to say, as the KRM function
+// specification writes it in a ResourceList's results.
+type Result struct {
+	Message     string            `yaml:"message"`
+	Severity    Severity          `yaml:"severity,omitempty"`
+	ResourceRef *ResourceRef      `yaml:"resourceRef,omitempty"`
+	Field       *Field            `yaml:"field,omitempty"`
+	File        *File             `yaml:"file,omitempty"`
+	Tags        map[string]string `yaml:"tags,omitempty"`
+}
+
+// ResourceRef names the object a Result is about.
+type ResourceRef struct {
+	APIVersion string `yaml:"apiVersion,omitempty"`
+	Kind       string `yaml:"kind,omitempty"`
+	Name       string `yaml:"name,omitempty"`
+	Namespace  string `yaml:"namespace,omitempty"`
+}
+
+// Field names the field a Result is about, with its values where they matter.
+// Path is dotted, items of lists by index: spec.tasks[0].clone.
+type Field struct {
+	Path          string `yaml:"path,omitempty"`
+	CurrentValue  any    `yaml:"currentValue,omitempty"`
+	ProposedValue any    `yaml:"proposedValue,omitempty"`
+}
+
+// File names the file a Result is about. Path has slashes and is relative to
+// the directory the function was given; Index counts the file's documents from
+// zero.
+type File struct {
+	Path  string `yaml:"path,omitempty"`
+	Index int    `yaml:"index,omitempty"`
+}
+
+// Text is the result in one line: where, then what.
+func (r Result) Text() string {
+	var b strings.Builder
+	if r.File != nil && r.File.Path != "" {
+		b.WriteString(r.File.Path + ": ")
+	}
+	if ref := r.ResourceRef; ref != nil && (ref.Kind != "" || ref.Name != "") {
+		b.WriteString(strings.TrimSpace(ref.Kind+" "+ref.Name) + ": ")
+	}
+	if r.Field != nil && r.Field.Path != "" {
+		b.WriteString(r.Field.Path + ": ")
+	}
+	b.WriteString(r.Message)
+	return b.String()
+}
+
+// ResultError is an error that knows the object, file and field it is about.
+// Wrap it freely: [ResultOf] finds it again.
+type ResultError struct {
+	Result Result
+	Err    error // the cause, nil when Result.Message says it all
+}
+
+// Errorf-free constructors live with their callers; the text of the error is
+// the result's own.
+func (e *ResultError) Error() string { return e.Result.Text() }
+
+// Unwrap returns the cause.
+func (e *ResultError) Unwrap() error { return e.Err }
+
+// ResultOf turns an error into a Result of severity error. Where err wraps a
+// ResultError its file, object and field are kept and the message is the whole
+// chain's.
+func ResultOf(err error) Result {
+	var re *ResultError
+	if !errors.As(err, &re) {
+		return Result{Message: err.Error(), Severity: Error}
+	}
+	r := re.Result
+	r.Severity = Error
+	if full := err.Error(); full != re.Error() {
+		// what the wrapping added, without saying the place twice
+		r.Message = strings.Replace(full, re.Error(), re.Result.Message, 1)
+	}
+	return r
+}

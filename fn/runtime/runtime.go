@@ -1,0 +1,74 @@
+// Package runtime finds and runs KRM functions. One [Runtime] can run one sort
+// of function (built into this process, executables, containers, a function
+// runner); [FirstOf] asks several in turn.
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/stoop-dev/stoop/fn"
+)
+
+// Ref names a function as a step of a Kptfile pipeline does. Exactly one of
+// Image and Exec is set.
+type Ref struct {
+	Image string // as written, before default prefixes and tags
+	Tag   string // the step's own `tag:`, a semver constraint
+	Exec  string // executable and arguments
+}
+
+// String is the function as a user wrote it.
+func (r Ref) String() string {
+	switch {
+	case r.Exec != "":
+		return r.Exec
+	case r.Tag != "":
+		return r.Image + " (tag " + r.Tag + ")"
+	}
+	return r.Image
+}
+
+// Function is a function that was found and may be run.
+type Function struct {
+	// Name says what runs, for results and logs.
+	Name string
+	// Run calls it. It is safe for concurrent use.
+	Run fn.Func
+	// Notes are what the user should know about the choice, such as a tag that
+	// the function doesn't exactly stand for.
+	Notes []fn.Result
+}
+
+// Runtime can run one sort of function.
+type Runtime interface {
+	// Find returns the function that ref names. Its error wraps ErrNotFound
+	// when another Runtime should be asked, ErrNotAllowed when this one could
+	// run the function if the operator let it. Find doesn't run anything.
+	Find(ctx context.Context, ref Ref) (*Function, error)
+}
+
+// ErrNotFound says that a Runtime doesn't know a function.
+var ErrNotFound = errors.New("no such function here")
+
+// ErrNotAllowed says that the operator's leave is missing.
+var ErrNotAllowed = errors.New("not allowed")
+
+// FirstOf asks runtimes in order; only ErrNotFound leads to the next.
+type FirstOf []Runtime
+
+// Find implements Runtime. When no runtime knows the function the error wraps
+// ErrNotFound and says what each of them answered.
+func (rs FirstOf) Find(ctx context.Context, ref Ref) (*Function, error) {
+	var said []string
+	for _, r := range rs {
+		f, err := r.Find(ctx, ref)
+		if err == nil || !errors.Is(err, ErrNotFound) {
+			return f, err
+		}
+		said = append(said, err.Error())
+	}
+	return nil, fmt.Errorf("function %q: %w: %s", ref, ErrNotFound, strings.Join(said, "; "))
+}
