@@ -22,6 +22,10 @@ type Call struct {
 	Config *yaml.RNode
 	// Results are what the function has to say.
 	Results []Result
+	// Stderr is what a function outside this process wrote to its standard
+	// error, whether it failed or not; cut where it is very long. Empty for
+	// functions inside.
+	Stderr string
 }
 
 // Object is one resource of a Call. A function that returns an Object it was
@@ -31,11 +35,17 @@ type Object struct {
 	// to remember files.
 	Node *yaml.RNode
 	// Path is the file the resource is in, with slashes, relative to the
-	// package that is rendered; empty when a function made the resource and
-	// named no file.
+	// package the resource belongs to; empty when a function made the resource
+	// and named no file.
 	Path string
-	// Index is the place of the resource in its file, from zero.
+	// Index is the place of the resource in its file, from zero. It is -1 when a
+	// function outside this process named the file but no place in it: the
+	// resource goes behind the others.
 	Index int
+	// Package is the directory of the package the resource belongs to, relative
+	// to the root of what is rendered, "." for the root itself. Empty in a
+	// resource that a function made: the package that is rendered.
+	Package string
 }
 
 // Ref is a ResourceRef to the object.

@@ -74,8 +74,7 @@ type ResultError struct {
 	Err    error // the cause, nil when Result.Message says it all
 }
 
-// Errorf-free constructors live with their callers; the text of the error is
-// the result's own.
+// Error is the result as text.
 func (e *ResultError) Error() string { return e.Result.Text() }
 
 // Unwrap returns the cause.
@@ -96,4 +95,20 @@ func ResultOf(err error) Result {
 		r.Message = strings.Replace(full, re.Error(), re.Result.Message, 1)
 	}
 	return r
+}
+
+// ResultsOf turns an error into results: one for each error that was joined
+// into it.
+func ResultsOf(err error) []Result {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var out []Result
+		for _, e := range joined.Unwrap() {
+			out = append(out, ResultsOf(e)...)
+		}
+		return out
+	}
+	return []Result{ResultOf(err)}
 }

@@ -57,18 +57,46 @@ var ErrNotFound = errors.New("no such function here")
 var ErrNotAllowed = errors.New("not allowed")
 
 // FirstOf asks runtimes in order; only ErrNotFound leads to the next.
+//
+// A runtime that can't know beforehand whether it has a function (a function
+// runner over gRPC) finds it and lets Run fail with ErrNotFound; then Run goes
+// on with the next runtime too. Such a Run must leave the call as it was.
 type FirstOf []Runtime
 
 // Find implements Runtime. When no runtime knows the function the error wraps
 // ErrNotFound and says what each of them answered.
 func (rs FirstOf) Find(ctx context.Context, ref Ref) (*Function, error) {
 	var said []string
-	for _, r := range rs {
+	for i, r := range rs {
 		f, err := r.Find(ctx, ref)
-		if err == nil || !errors.Is(err, ErrNotFound) {
-			return f, err
+		if err == nil {
+			return rs[i+1:].behind(f, ref), nil
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return nil, err
 		}
 		said = append(said, err.Error())
 	}
 	return nil, fmt.Errorf("function %q: %w: %s", ref, ErrNotFound, strings.Join(said, "; "))
+}
+
+// behind returns f with rs to fall back on when it turns out not to be there.
+func (rs FirstOf) behind(f *Function, ref Ref) *Function {
+	if len(rs) == 0 {
+		return f
+	}
+	g := *f
+	g.Run = func(ctx context.Context, call *fn.Call) error {
+		err := f.Run(ctx, call)
+		if !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		next, findErr := rs.Find(ctx, ref)
+		if findErr != nil {
+			return fmt.Errorf("%w; %w", err, findErr)
+		}
+		call.Results = append(call.Results, next.Notes...)
+		return next.Run(ctx, call)
+	}
+	return &g
 }

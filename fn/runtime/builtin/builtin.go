@@ -1,0 +1,226 @@
+// Package builtin is the runtime for KRM functions that are compiled into this
+// process. They work on parsed nodes, so that calling one costs no bytes, no
+// process and no container.
+//
+// The functions stand for images of the kpt function catalog and behave as the
+// versions that [List] names. To add one, write a file with its [fn.Func] and
+// add a line to the table in functions.go.
+package builtin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/Masterminds/semver/v3"
+
+	"github.com/stoop-dev/stoop/fn"
+	"github.com/stoop-dev/stoop/fn/runtime"
+)
+
+// Mode says which tags of a catalog function its built-in twin answers to.
+type Mode string
+
+// The modes. The zero Mode is Compatible.
+const (
+	// Exact answers only to versions whose behaviour the built-in function has.
+	Exact Mode = "exact"
+	// Compatible answers to any tag of a function, with a note where the
+	// behaviour is another version's.
+	Compatible Mode = "compatible"
+	// Never answers to nothing.
+	Never Mode = "never"
+)
+
+// ParseMode reads a Mode as a flag gives it; the empty string is Compatible.
+func ParseMode(s string) (Mode, error) {
+	switch m := Mode(s); m {
+	case "":
+		return Compatible, nil
+	case Exact, Compatible, Never:
+		return m, nil
+	}
+	return "", fmt.Errorf("unknown mode %q for built-in functions: use exact, compatible or never", s)
+}
+
+// Info describes a built-in function.
+type Info struct {
+	// Name is the catalog's name of the function.
+	Name string
+	// Images are the image names it answers to, without tags.
+	Images []string
+	// Versions are the catalog versions whose behaviour it has, oldest first.
+	Versions []string
+	// Doc says in one line what it does.
+	Doc string
+	// Configs are the kinds of functionConfig it takes; empty when it takes none.
+	Configs []string
+}
+
+// Runtime finds built-in functions. It implements [runtime.Runtime] and is safe
+// for concurrent use.
+type Runtime struct {
+	mode   Mode
+	byName map[string]*function
+}
+
+// New returns a Runtime that answers as mode says.
+func New(mode Mode) *Runtime {
+	r := &Runtime{mode: mode, byName: map[string]*function{}}
+	for _, f := range functions() {
+		r.byName[f.name] = &f
+	}
+	return r
+}
+
+// List describes every built-in function, sorted by name.
+func List() []Info {
+	var infos []Info
+	for _, f := range functions() {
+		info := Info{Name: f.name, Versions: f.versions, Doc: f.doc, Configs: f.configs}
+		for _, prefix := range registries {
+			info.Images = append(info.Images, prefix+f.name)
+		}
+		infos = append(infos, info)
+	}
+	slices.SortFunc(infos, func(a, b Info) int { return strings.Compare(a.Name, b.Name) })
+	return infos
+}
+
+// registries are the places the catalog's images are published at; the empty
+// one is the short name, to which kpt adds the catalog's registry.
+var registries = [...]string{
+	"ghcr.io/kptdev/krm-functions-catalog/",
+	"gcr.io/kpt-fn/",
+	"gcr.io/kpt-fn-contrib/",
+	"",
+}
+
+// Find implements [runtime.Runtime]. A step's own tag is a semver constraint
+// and wins over the tag in its image; one that can't be read is an error other
+// than ErrNotFound.
+func (r *Runtime) Find(_ context.Context, ref runtime.Ref) (*runtime.Function, error) {
+	if r.mode == Never || ref.Image == "" {
+		return nil, fmt.Errorf("not built in: %w", runtime.ErrNotFound)
+	}
+	name, tag, err := splitImage(ref.Image)
+	if err != nil {
+		return nil, err
+	}
+	f := r.byName[name]
+	if f == nil {
+		return nil, fmt.Errorf("not built in%s: %w", r.near(name), runtime.ErrNotFound)
+	}
+
+	found := &runtime.Function{Name: f.name, Run: f.run}
+	if ref.Tag != "" {
+		ok, err := f.meets(ref.Tag)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return nil, fmt.Errorf("built in only as %s: %w", f.has(), runtime.ErrNotFound)
+		}
+		return found, nil
+	}
+	if f.standsFor(tag) {
+		return found, nil
+	}
+	if r.mode == Exact {
+		return nil, fmt.Errorf("built in only as %s: %w", f.has(), runtime.ErrNotFound)
+	}
+	asked := "no tag"
+	if tag != "" {
+		asked = "tag " + tag
+	}
+	found.Notes = []fn.Result{{
+		Severity: fn.Info,
+		Message:  fmt.Sprintf("%s is built in and behaves as %s; the image has %s", f.name, f.has(), asked),
+	}}
+	return found, nil
+}
+
+// splitImage takes the name and tag out of a catalog image.
+func splitImage(image string) (name, tag string, err error) {
+	if strings.Contains(image, "@") {
+		return "", "", fmt.Errorf("not built in, the image is pinned by digest: %w", runtime.ErrNotFound)
+	}
+	rest := image
+	for _, prefix := range registries {
+		if after, ok := strings.CutPrefix(image, prefix); ok {
+			rest = after
+			break
+		}
+	}
+	if strings.Contains(rest, "/") {
+		return "", "", fmt.Errorf("not built in, the image is not the catalog's: %w", runtime.ErrNotFound)
+	}
+	name, tag, _ = strings.Cut(rest, ":")
+	return name, tag, nil
+}
+
+// near names built-in functions that share a word with name.
+func (r *Runtime) near(name string) string {
+	var names []string
+	for _, word := range strings.Split(name, "-") {
+		for known := range r.byName {
+			if slices.Contains(strings.Split(known, "-"), word) && !slices.Contains(names, known) {
+				names = append(names, known)
+			}
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	slices.Sort(names)
+	if len(names) > 4 {
+		names = append(names[:4], "...")
+	}
+	return " (built in: " + strings.Join(names, ", ") + ")"
+}
+
+// function is a line of the table of built-in functions.
+type function struct {
+	name string
+	// versions are those whose behaviour it has, complete semantic versions
+	// with a v, oldest first.
+	versions []string
+	doc      string
+	configs  []string
+	run      fn.Func
+}
+
+// has names the versions for messages.
+func (f *function) has() string {
+	return strings.Join(f.versions, ", ")
+}
+
+// standsFor says whether an image tag names one of the versions. The catalog
+// moves a tag like v0.2 along with its patch releases.
+func (f *function) standsFor(tag string) bool {
+	return tag != "" && slices.ContainsFunc(f.versions, func(v string) bool {
+		return v == tag || strings.Count(tag, ".") == 1 && strings.HasPrefix(v, tag+".")
+	})
+}
+
+// meets says whether one of the versions meets a semver constraint.
+func (f *function) meets(constraint string) (bool, error) {
+	c, err := semver.NewConstraint(constraint)
+	if err != nil {
+		return false, fmt.Errorf("function %s: tag %q is no version constraint such as ~0.4 or v0.2.0: %w", f.name, constraint, err)
+	}
+	return slices.ContainsFunc(f.versions, func(v string) bool {
+		version, err := semver.NewVersion(v)
+		return err == nil && c.Check(version)
+	}), nil
+}
+
+// patches lists the patch releases first to last of a minor version.
+func patches(minor string, first, last int) []string {
+	var versions []string
+	for patch := first; patch <= last; patch++ {
+		versions = append(versions, fmt.Sprintf("%s.%d", minor, patch))
+	}
+	return versions
+}

@@ -1,0 +1,157 @@
+package builtin
+
+import (
+	"strings"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	"github.com/stoop-dev/stoop/fn"
+)
+
+// field is a mapping of strings somewhere in resources of a kind, such as the
+// labels of a pod template. Lists on the way stand for all of their items.
+type field struct {
+	path []string
+	// create is how many leading elements of path have to be there for the
+	// rest to be made: 0 makes all, len(path) nothing.
+	create int
+	group  string // empty: any; coreGroup: the one without a name
+	// version is only for fields that a user adds, empty: any.
+	version string
+}
+
+const coreGroup = "core"
+
+// fieldTable holds fields by kind; those of the empty kind are in every
+// resource.
+type fieldTable map[string][]field
+
+// newFieldTable reads lines of "KIND[.GROUP][,KIND...] PATH". A path has
+// slashes; what comes after an exclamation mark in it is made where it is
+// missing.
+func newFieldTable(lines string) fieldTable {
+	t := fieldTable{}
+	for line := range strings.Lines(lines) {
+		kinds, path, ok := strings.Cut(strings.TrimSpace(line), " ")
+		if !ok {
+			continue
+		}
+		must, made, creates := strings.Cut(path, "!")
+		f := field{path: strings.Split(must+made, "/")}
+		f.create = len(f.path)
+		if creates {
+			f.create = strings.Count(must, "/")
+		}
+		for kind := range strings.SplitSeq(kinds, ",") {
+			kind, f.group, _ = strings.Cut(kind, ".")
+			if kind == "*" {
+				kind = ""
+			}
+			t[kind] = append(t[kind], f)
+		}
+	}
+	return t
+}
+
+// visit calls do for every mapping that the table's fields name in a resource,
+// with the mapping's path, dotted and without list indices. Fields come in the
+// table's order, those of every resource first.
+func (t fieldTable) visit(o *fn.Object, n *yaml.Node, do func(m *yaml.Node, path string) error) error {
+	apiVersion := text(n, "apiVersion")
+	group := groupOf(apiVersion)
+	if group == "" {
+		group = coreGroup
+	}
+	for _, kind := range [...]string{"", text(n, "kind")} {
+		for i := range t[kind] {
+			f := &t[kind][i]
+			if f.group != "" && f.group != group || f.version != "" && f.version != apiVersion[strings.Index(apiVersion, "/")+1:] {
+				continue
+			}
+			if err := f.visit(o, n, 0, do); err != nil {
+				return err
+			}
+		}
+		if text(n, "kind") == "" {
+			break
+		}
+	}
+	return nil
+}
+
+func (f *field) visit(o *fn.Object, n *yaml.Node, depth int, do func(m *yaml.Node, path string) error) error {
+	n = deref(n)
+	if n.Kind == yaml.SequenceNode && depth > 0 {
+		for _, e := range n.Content {
+			if err := f.visit(o, e, depth, do); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if n.Kind != yaml.MappingNode {
+		return fieldError(o, strings.Join(f.path[:depth], "."), "expect a mapping")
+	}
+	if depth == len(f.path) {
+		return do(n, strings.Join(f.path, "."))
+	}
+	next := value(n, f.path[depth])
+	if next == nil || isNull(deref(next)) {
+		if depth < f.create {
+			return nil
+		}
+		next = child(n, f.path[depth])
+	}
+	return f.visit(o, next, depth+1, do)
+}
+
+// additionalFields reads a list of field specs from a config: group, version
+// and kind of the resources (each optional), path with slashes, and create.
+func additionalFields(c *config, name string) (fieldTable, error) {
+	list := get(c.node, name)
+	if list == nil || isNull(list) {
+		return nil, nil
+	}
+	if list.Kind != yaml.SequenceNode {
+		return nil, c.errorf(name, "expect a list of field specs")
+	}
+	t := fieldTable{}
+	for _, e := range list.Content {
+		e = deref(e)
+		path := strings.Trim(text(e, "path"), "/")
+		if path == "" {
+			return nil, c.errorf(name, "a field spec has no path")
+		}
+		f := field{path: splitPath(path), group: text(e, "group"), version: text(e, "version")}
+		if text(e, "create") != "true" {
+			f.create = len(f.path)
+		}
+		kind := text(e, "kind")
+		t[kind] = append(t[kind], f)
+	}
+	return t, nil
+}
+
+// splitPath splits a path with slashes; a slash after a backslash belongs to an
+// element, and so does not a pair of brackets, kustomize's mark of a list.
+func splitPath(path string) []string {
+	var parts []string
+	var b strings.Builder
+	flush := func() {
+		parts = append(parts, strings.TrimSuffix(b.String(), "[]"))
+		b.Reset()
+	}
+	for i := 0; i < len(path); i++ {
+		switch {
+		case path[i] == '\\' && i+1 < len(path) && path[i+1] == '/':
+			b.WriteByte('/')
+			i++
+		case path[i] == '/':
+			flush()
+		default:
+			b.WriteByte(path[i])
+		}
+	}
+	flush()
+	return parts
+}

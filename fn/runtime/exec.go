@@ -1,0 +1,179 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	goruntime "runtime"
+	"strings"
+	"time"
+
+	"github.com/stoop-dev/stoop/fn"
+)
+
+// Exec runs the functions that a pipeline names by `exec:`. Its zero value
+// allows none.
+//
+// A function gets the call as a ResourceList on its standard input, in a process
+// group of its own that doesn't outlive the call. Of the environment it sees
+// PATH, HOME, TMPDIR, LANG and LC_* (on Windows also what programs there can't
+// start without), and STOOP_ACTIVE=1, by which stoop notices that it was called
+// by itself.
+type Exec struct {
+	// Allow lists what may run: PATH or PATH@sha256:HEX. A path without a
+	// slash is looked up in PATH, a relative one starts at Dir. It must be the
+	// path the function is named by, links are not followed: a link can make
+	// another program of the same file.
+	Allow []string
+	// AllowAny lets any executable run, with a note that says so.
+	AllowAny bool
+	// Dir is the working directory, as kpt has it the caller's; empty: that of
+	// this process.
+	Dir string
+	// Timeout is the time a call may take, by default 4 minutes.
+	Timeout time.Duration
+	// Grace is the time between asking a process to end and killing it, by
+	// default 10 seconds.
+	Grace time.Duration
+	// MaxOutput limits the answer, in bytes, by default 256 MiB.
+	MaxOutput int
+	// Memory, CPU and Processes limit what one function may use: bytes of
+	// data, CPU time rounded up to seconds, processes of the user. Zero is no
+	// limit. They hold on Linux; elsewhere a note says that they don't.
+	Memory    int64
+	CPU       time.Duration
+	Processes int
+}
+
+// Find implements Runtime. It looks at the file but doesn't hash it; a digest is
+// checked at each run.
+func (e *Exec) Find(_ context.Context, ref Ref) (*Function, error) {
+	if ref.Exec == "" {
+		return nil, fmt.Errorf("exec: %w: the function is an image", ErrNotFound)
+	}
+	argv, err := words(ref.Exec)
+	if err != nil {
+		return nil, fmt.Errorf("exec function %q: %w", ref.Exec, err)
+	}
+	path, lookErr := e.look(argv[0])
+	digest, err := e.allowed(path)
+	if err != nil {
+		return nil, fmt.Errorf("exec function %q: %w", ref.Exec, err)
+	}
+	if lookErr != nil {
+		return nil, fmt.Errorf("exec function %q: %w: %w", ref.Exec, ErrNotFound, lookErr)
+	}
+	f := &Function{Name: ref.Exec, Run: func(ctx context.Context, call *fn.Call) error {
+		return e.run(ctx, call, ref.Exec, path, digest, argv)
+	}}
+	if digest == "" && e.AllowAny {
+		f.note("any executable may run; to allow only this one, use --allow-exec=%s", path)
+	}
+	if !canLimit && (e.Memory != 0 || e.CPU != 0 || e.Processes != 0) {
+		f.note("limits on memory, CPU and processes do not hold on %s", goruntime.GOOS)
+	}
+	return f, nil
+}
+
+func (f *Function) note(format string, args ...any) {
+	f.Notes = append(f.Notes, fn.Result{
+		Severity: fn.Warning,
+		Message:  fmt.Sprintf("function %q: ", f.Name) + fmt.Sprintf(format, args...),
+	})
+}
+
+// look finds the absolute path of an executable. On failure the path is what it
+// would be.
+func (e *Exec) look(name string) (string, error) {
+	if !strings.ContainsAny(name, `/\`) || (goruntime.GOOS != "windows" && !strings.Contains(name, "/")) {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			return name, err
+		}
+		return filepath.Abs(path)
+	}
+	path := name
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(e.Dir, path)
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return name, err
+	}
+	_, err = exec.LookPath(path)
+	return path, err
+}
+
+// allowed finds the entry of the list that lets path run. The digest is empty
+// when any content will do.
+func (e *Exec) allowed(path string) (digest string, err error) {
+	for _, entry := range e.Allow {
+		want, digest, pinned := strings.Cut(entry, "@sha256:")
+		if pinned && (len(digest) != 64 || strings.Trim(digest, "0123456789abcdef") != "") {
+			return "", fmt.Errorf("--allow-exec=%s: a digest is 64 hexadecimal digits in lower case", entry)
+		}
+		if at, _ := e.look(want); at == path {
+			return digest, nil
+		}
+	}
+	if e.AllowAny {
+		return "", nil
+	}
+	return "", fmt.Errorf("%w: executables run only with the operator's leave: --allow-exec=%s or STOOP_ALLOW_EXEC=%[2]s", ErrNotAllowed, path)
+}
+
+func digestError(path, got, want string) error {
+	return fmt.Errorf("%w: %s has the digest sha256:%s, --allow-exec says %s", ErrNotAllowed, path, got, want)
+}
+
+func (e *Exec) run(ctx context.Context, call *fn.Call, name, path, digest string, argv []string) error {
+	in, err := fn.EncodeCall(call)
+	if err != nil {
+		return fmt.Errorf("function %q: %w", name, err)
+	}
+	p := process{
+		path: path, args: argv, dir: e.Dir, env: execEnv(os.Environ()),
+		timeout: e.Timeout, grace: e.Grace, maxOutput: e.MaxOutput,
+		limits: limits{memory: e.Memory, cpu: e.CPU, processes: e.Processes},
+	}
+	if digest != "" {
+		at, f, err := pinned(path, digest)
+		if err != nil {
+			return fmt.Errorf("function %q: %w", name, err)
+		}
+		if f != nil {
+			defer f.Close()
+			p.files = []*os.File{f}
+		}
+		p.path = at
+	}
+	out, err := p.run(ctx, in)
+	if err != nil {
+		call.Stderr = out.stderr
+		return fmt.Errorf("function %q: %w%s", name, err, saying(out.stderr))
+	}
+	return out.take(call, name)
+}
+
+// execEnv is what a function sees of the environment.
+func execEnv(all []string) []string {
+	keep := map[string]bool{"PATH": true, "HOME": true, "TMPDIR": true, "LANG": true}
+	if goruntime.GOOS == "windows" {
+		for _, name := range []string{"SYSTEMROOT", "PATHEXT", "COMSPEC", "TEMP", "TMP", "USERPROFILE"} {
+			keep[name] = true
+		}
+	}
+	env := []string{"STOOP_ACTIVE=1"}
+	for _, kv := range all {
+		name, _, _ := strings.Cut(kv, "=")
+		if goruntime.GOOS == "windows" {
+			name = strings.ToUpper(name)
+		}
+		if keep[name] || strings.HasPrefix(name, "LC_") {
+			env = append(env, kv)
+		}
+	}
+	return env
+}

@@ -1,0 +1,65 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/stoop-dev/stoop/fn"
+)
+
+// ExitError says that a function ran as a process and failed. What it reported
+// before is in the call's Results and Stderr.
+type ExitError struct {
+	Function string // as the user named it
+	ExitCode int    // 128 plus the signal's number when a signal ended it
+	Stderr   string // what it wrote to standard error, as in fn.Call
+	Hint     string // what the exit code means where it isn't the function's own; may be empty
+}
+
+// Error names the function and shows the first lines of its standard error.
+func (e *ExitError) Error() string {
+	msg := fmt.Sprintf("function %q failed: exit code %d", e.Function, e.ExitCode)
+	if e.Hint != "" {
+		msg += " (" + e.Hint + ")"
+	}
+	return msg + saying(e.Stderr)
+}
+
+// saying is the news of a function's standard error, made to follow a message.
+func saying(stderr string) string {
+	const most = 4
+	lines := strings.Split(strings.TrimSpace(stderr), "\n")
+	if lines[0] == "" {
+		return ""
+	}
+	if len(lines) > most {
+		lines = append(lines[:most], fmt.Sprintf("(%d lines more)", len(lines)-most))
+	}
+	return ":\n" + strings.Join(lines, "\n")
+}
+
+// output is what a process left behind.
+type output struct {
+	stdout   []byte
+	stderr   string
+	exitCode int
+}
+
+// take gives a process's output to the call that it answers.
+func (out *output) take(call *fn.Call, name string) error {
+	call.Stderr = out.stderr
+	if out.exitCode != 0 {
+		if results, ok := fn.DecodeResults(out.stdout); ok {
+			call.Results = append(call.Results, results...)
+		}
+		return &ExitError{Function: name, ExitCode: out.exitCode, Stderr: out.stderr}
+	}
+	if err := fn.DecodeCall(call, out.stdout); err != nil {
+		return fmt.Errorf("function %q: %w%s", name, err, saying(out.stderr))
+	}
+	return nil
+}
+
+// errOutput says that a function wrote more than it may.
+var errOutput = errors.New("it wrote more than is allowed")

@@ -1,0 +1,139 @@
+// Package cli is stoop's command line: flags in, one call of the library out.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// The exit codes.
+const (
+	exitFailed    = 1
+	exitUsage     = 2
+	exitCancelled = 130
+)
+
+// exitError ends the program with a code, and says nothing more when err is nil.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// usageError is a command line that makes no sense.
+func usageError(format string, args ...any) error {
+	return &exitError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+// app is what all commands share.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	getenv   func(string) string
+	perms    permissions
+}
+
+// Main runs the command line and returns the exit code: 0 done, 1 failed (or
+// differences found, where differences are what was asked for), 2 wrong usage,
+// 130 cancelled.
+func Main(args []string, in io.Reader, out, errw io.Writer, getenv func(string) string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a := &app{in: in, out: out, err: errw, getenv: getenv}
+	err := a.execute(ctx, args)
+	if err == nil {
+		return 0
+	}
+	var ee *exitError
+	isExit := errors.As(err, &ee)
+	if !isExit || ee.err != nil {
+		a.printError(err)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return exitCancelled
+	case isExit:
+		return ee.code
+	}
+	return exitFailed
+}
+
+func (a *app) execute(ctx context.Context, args []string) error {
+	if a.getenv(activeVariable) != "" {
+		return fmt.Errorf("stoop was called by a function that stoop is running: a pipeline can't run stoop inside stoop; take the step out")
+	}
+	if config, rest, ok := legacyPlugin(args, a.getenv); ok {
+		return a.plugin(ctx, config, rest)
+	}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	return root.ExecuteContext(ctx)
+}
+
+// activeVariable is set in the environment of every process that stoop starts.
+const activeVariable = "STOOP_ACTIVE"
+
+func (a *app) root() *cobra.Command {
+	var f functionFlags
+	root := &cobra.Command{
+		Use:   "stoop < RESOURCELIST",
+		Short: "Porch without the cluster, in one KRM function",
+		Long: `stoop creates, clones and renders kpt packages from task objects kept in the package.
+
+Without a command it is a KRM function: a ResourceList on standard input, one on
+standard output. kpt fn eval, kpt fn render, kustomize and docker run -i call it so.`,
+		Args:          cobra.ArbitraryArgs,
+		SilenceErrors: true, SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError("unknown command %q: run `stoop --help` for the commands", args[0])
+			}
+			if isTerminal(a.in) {
+				_ = cmd.Help()
+				return &exitError{code: exitUsage}
+			}
+			return a.function(cmd.Context(), f)
+		},
+	}
+	a.perms.flags(root.PersistentFlags(), a.getenv)
+	f.flags(root.Flags())
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError("%v: run `%s --help`", err, cmd.CommandPath())
+	})
+	root.AddCommand(a.runCommand(), a.renderCommand(), a.getCommand(), a.fnCommand(), a.versionCommand())
+	return root
+}
+
+// isTerminal says whether nobody has piped anything in.
+func isTerminal(in io.Reader) bool {
+	f, ok := in.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// exactArgs is cobra.ExactArgs with our exit code.
+func exactArgs(n int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usageError("%s takes %s: run `%s --help`", cmd.CommandPath(), what, cmd.CommandPath())
+		}
+		return nil
+	}
+}

@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/stoop-dev/stoop/orchestration"
+	"github.com/stoop-dev/stoop/orchestration/kptdir"
+	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+	"github.com/stoop-dev/stoop/orchestration/repository"
+	"github.com/stoop-dev/stoop/orchestration/upstream"
+)
+
+func (a *app) getCommand() *cobra.Command {
+	var w writeFlags
+	cmd := &cobra.Command{
+		Use:   "get REPO[/DIR]@REF [DIR]",
+		Short: "Get one package, now, no object needed",
+		Long: `Gets a package from a git repository into a new directory: Kptfile with upstream,
+lock and the directory's name, merge keys on the resources. Its pipeline is not
+run: stoop render does that. Naming the repository here is leave to read it.
+Without @REF it is the repository's default branch; without the last DIR the name
+of the package.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 && len(args) != 2 {
+				return usageError("stoop get takes a package and a directory: run `stoop get --help`")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			to := ""
+			if len(args) == 2 {
+				to = args[1]
+			}
+			return a.get(cmd.Context(), args[0], to, w)
+		},
+	}
+	w.flags(cmd.Flags())
+	return cmd
+}
+
+func (a *app) get(ctx context.Context, from, to string, w writeFlags) error {
+	repo, dir, ref, err := upstream.ParseLocator(from)
+	if err != nil {
+		return usageError("%v", err)
+	}
+	access, err := repository.AccessTo(repo)
+	if err != nil {
+		return err
+	}
+	git := &repository.Git{Access: a.perms.access(access)}
+	if ref == "" {
+		if ref, err = git.DefaultRef(ctx, repo); err != nil {
+			return err
+		}
+	}
+	if to == "" {
+		if to = path.Base(dir); dir == "" || to == "." || to == "/" {
+			to = path.Base(strings.TrimSuffix(strings.TrimRight(repo, "/"), ".git"))
+		}
+	}
+	abs, err := filepath.Abs(to)
+	if err != nil {
+		return err
+	}
+	if entries, err := os.ReadDir(abs); err == nil && len(entries) > 0 {
+		return fmt.Errorf("directory %s is there and not empty: a package is only made where there is nothing; name another", to)
+	}
+	tree, results, err := orchestration.Get(ctx, upstream.Git{Client: git}, upstream.Ref{
+		Type: upstream.TypeGit, Git: &upstream.GitRef{Repo: repo, Ref: ref, Directory: dir},
+	}, filepath.Base(abs))
+	a.printResults(results)
+	if err != nil {
+		return err
+	}
+	return a.writeNew(ctx, to, tree, w)
+}
+
+// writeNew writes a package to a directory that need not be there yet.
+func (a *app) writeNew(ctx context.Context, name string, tree kptpkg.Tree, w writeFlags) error {
+	if w.dryRun || w.check {
+		changes, err := kptdir.Diff(kptpkg.Tree{}, tree)
+		if err != nil {
+			return err
+		}
+		if w.diff {
+			return kptdir.WriteDiff(a.out, kptpkg.Tree{}, tree)
+		}
+		for _, c := range changes {
+			fmt.Fprintf(a.out, "%s %s\n", c.Kind(), c.Path)
+		}
+		if w.check && len(changes) > 0 {
+			return &exitError{code: exitFailed}
+		}
+		return nil
+	}
+	_, statErr := os.Stat(name)
+	if err := os.MkdirAll(name, 0o777); err != nil {
+		return err
+	}
+	dir, err := kptdir.Open(ctx, name, kptdir.Limits{})
+	if err == nil {
+		err = errors.Join(a.write(ctx, dir, tree, w), dir.Close())
+	}
+	if err != nil && statErr != nil {
+		_ = os.Remove(name) // only if it is empty
+	}
+	return err
+}

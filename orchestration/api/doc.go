@@ -1,0 +1,16 @@
+// Package api is what a user writes: the objects that order work and describe
+// repositories, read strictly and checked before anything runs. It does no I/O.
+//
+// [Decode] turns a YAML node into the Go object of its kind. A field that the
+// schema doesn't have, a value of the wrong type and a key given twice are
+// errors; each names the object and the field. Validate, which every [Object]
+// has, checks what the schema can't say. Both report all problems they find,
+// joined by [errors.Join], each a [fn.ResultError].
+//
+// The schemas of group porch.kpt.dev and config.porch.kpt.dev are Porch's, so
+// an object that kubectl printed decodes; fields that only Porch or the API
+// server sets are accepted and left alone.
+//
+// A new kind is a file with its structs and one line in kinds.go. A new task
+// type is a file like init.go and one line in [Task]'s members.
+package api

@@ -1,0 +1,99 @@
+package api
+
+import (
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stoop-dev/stoop/fn"
+	"github.com/stretchr/testify/assert"
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+func TestNode(t *testing.T) {
+	r := decode[*PackageRevision](t, exported)
+	text := marshal(t, Node(r))
+	assert.Equal(t, r, decode[*PackageRevision](t, text), "reads back")
+	assert.Equal(t, text, marshal(t, Node(decode[*PackageRevision](t, text))))
+
+	p := &PackageRevisionResources{
+		Header: Header{APIVersion: PorchV1Alpha1, Kind: "PackageRevisionResources", Metadata: ObjectMeta{Name: "123", Annotations: map[string]string{"b": "on", "a": ""}}},
+		Spec:   PackageRevisionResourcesSpec{PackageName: "edge", Resources: map[string]string{"b.yaml": "a: 1\nb: 2\n", "a.txt": "", "c.txt": "\n  x\n"}},
+		Status: PackageRevisionResourcesStatus{RenderStatus: RenderStatus{
+			Error: "e",
+			Result: ResultList{ExitCode: 1, Items: []FunctionResult{{Image: "i", Results: []fn.Result{{
+				Message: "m", Field: &fn.Field{Path: "p", CurrentValue: []any{1, 1.5, true, nil, "null"}},
+			}}}}},
+		}},
+	}
+	assert.Equal(t, `apiVersion: porch.kpt.dev/v1alpha1
+kind: PackageRevisionResources
+metadata:
+  name: "123"
+  annotations:
+    a: ""
+    b: "on"
+spec:
+  packageName: edge
+  resources:
+    a.txt: ""
+    b.yaml: |
+      a: 1
+      b: 2
+    c.txt: |2
+
+        x
+status:
+  renderStatus:
+    result:
+      exitCode: 1
+      items:
+      - image: i
+        results:
+        - message: m
+          field:
+            path: p
+            currentValue:
+            - 1
+            - 1.5
+            - true
+            - null
+            - "null"
+    error: e
+`, marshal(t, Node(p)))
+}
+
+// Any text comes back as it was from the YAML that a node is written as.
+func FuzzNodeText(f *testing.F) {
+	for _, text := range []string{"", "yes", "1.0", "~", "a: b", "#", "\n  x\n", "a \n\tb\n\n", "\r\n", "\u2028\u0085\ufeff", "\x00\x7f", "---\n...\n", "<<", "x\n ", "\n", "\t"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if !utf8.ValidString(text) {
+			return // decoded text never is
+		}
+		r := &PackageRevisionResources{Header: Header{APIVersion: PorchV1Alpha1, Kind: "PackageRevisionResources", Metadata: ObjectMeta{Name: text}},
+			Spec: PackageRevisionResourcesSpec{Resources: map[string]string{text: text}}}
+		if r.Metadata.Name == "" {
+			r.Metadata.Name = "x"
+		}
+		assert.Equal(t, r, decode[*PackageRevisionResources](t, marshal(t, Node(r))))
+	})
+}
+
+// What Node leaves out and what it keeps.
+func TestNodeEmpty(t *testing.T) {
+	r := &PackageRevision{Header: Header{Kind: "PackageRevision"}, Spec: PackageRevisionSpec{
+		Tasks: []Task{{Type: TaskInit, Init: &InitTask{Keywords: []string{}}}, {Clone: &CloneTask{UpstreamRef: UpstreamRef{Git: &GitPackage{}}}}},
+	}}
+	assert.Equal(t, `kind: PackageRevision
+spec:
+  tasks:
+  - type: init
+    init: {}
+  - clone:
+      upstreamRef:
+        git: {}
+`, marshal(t, Node(r)))
+	assert.Equal(t, "{}\n", marshal(t, Node(&Repository{})))
+	assert.Equal(t, yaml.MappingNode, Node(&Repository{}).Kind)
+}

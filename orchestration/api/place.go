@@ -1,0 +1,60 @@
+package api
+
+import (
+	"regexp"
+	"strings"
+)
+
+// place is where in an object the decoder is; nil is the object itself. Only
+// errors pay for its text.
+type place struct {
+	up    *place
+	step  string
+	depth int
+}
+
+func (at *place) in(step string) *place {
+	depth := 1
+	if at != nil {
+		depth = at.depth + 1
+	}
+	return &place{at, step, depth}
+}
+
+func (at *place) String() string {
+	if at == nil {
+		return ""
+	}
+	var steps []string
+	for p := at; p != nil; p = p.up {
+		steps = append(steps, p.step)
+	}
+	var b strings.Builder
+	for i := len(steps) - 1; i >= 0; i-- {
+		if b.Len() == 0 {
+			b.WriteString(strings.TrimPrefix(steps[i], "."))
+		} else {
+			b.WriteString(steps[i])
+		}
+	}
+	return b.String()
+}
+
+var plainKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,63}$`)
+
+// stepTo is a key as the next step of a field path: .key, or [key] for a key
+// with dots and the like.
+func stepTo(key string) string {
+	if plainKey.MatchString(key) {
+		return "." + key
+	}
+	return "[" + printable(key) + "]"
+}
+
+// printable is a text as it is if that is short and does no harm, else quoted.
+func printable(s string) string {
+	if q := quote(s); q != `"`+s+`"` {
+		return q
+	}
+	return s
+}

@@ -1,0 +1,164 @@
+package api
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"reflect"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// TaskDigest is the digest of the first n tasks, in hex; empty when the object
+// has fewer or n is negative.
+//
+// A digest is the SHA-256 of canonical JSON: the decoded value under the
+// schema's names, keys sorted bytewise, no white space, <, > and & as they are,
+// and no trace of fields that are unset or empty. So neither comments, order
+// and style of the YAML nor a release of stoop changes it. A task's member that
+// is set counts as set, even when empty (init: {}).
+func (r *PackageRevision) TaskDigest(n int) string {
+	if n < 0 || n > len(r.Spec.Tasks) {
+		return ""
+	}
+	return digest(r.Spec.Tasks[:n])
+}
+
+// ObservedDigest is the digest, in hex, of what an update carries over to the
+// package: an object of packageMetadata, readinessGates and conditions (the
+// user's, see [PackageRevision.UserConditions]). It is canonical as in
+// [PackageRevision.TaskDigest], except that labels, annotations and
+// readinessGates that are set and empty are there as {} and []: set and empty
+// means take out, unset means leave.
+func (r *PackageRevision) ObservedDigest() string {
+	o := map[string]any{}
+	if m := r.Spec.PackageMetadata; m != nil {
+		meta := map[string]any{}
+		if m.Labels != nil {
+			meta["labels"] = m.Labels
+		}
+		if m.Annotations != nil {
+			meta["annotations"] = m.Annotations
+		}
+		if len(meta) > 0 {
+			o["packageMetadata"] = meta
+		}
+	}
+	if r.Spec.ReadinessGates != nil {
+		o["readinessGates"] = r.Spec.ReadinessGates
+	}
+	if c := r.UserConditions(); c != nil {
+		o["conditions"] = c
+	}
+	return digest(o)
+}
+
+// Pending is the index of the first task that has yet to be applied: 0 when
+// nothing has run, len(spec.tasks) when all has. The error, an
+// [fn.ResultError], says that the record is malformed or that tasks already
+// applied were changed.
+func (r *PackageRevision) Pending() (int, error) {
+	text, ok := r.Metadata.Annotations[AppliedAnnotation]
+	if !ok {
+		return 0, nil
+	}
+	a, err := ParseApplied(text)
+	switch {
+	case err != nil:
+		return 0, r.annotationError(AppliedAnnotation, "%v: %s", err, recordHint)
+	case a.Tasks > len(r.Spec.Tasks):
+		return 0, r.annotationError(AppliedAnnotation, "%d tasks have been applied and spec.tasks has %d: tasks that have run stay in the list; put them back", a.Tasks, len(r.Spec.Tasks))
+	case r.TaskDigest(a.Tasks) != a.Digest:
+		return 0, r.annotationError(AppliedAnnotation, "%s changed since it was applied: tasks that have run can't be changed; put it back, and append a task or declare another PackageRevision", appliedTasks(a.Tasks))
+	}
+	return a.Tasks, nil
+}
+
+func appliedTasks(n int) string {
+	if n == 1 {
+		return taskField(0)
+	}
+	return fmt.Sprintf("one of spec.tasks[0] to [%d]", n-1)
+}
+
+// Changed reports whether what an update carries over differs from what the
+// ObservedAnnotation remembers; true when there is no such annotation. The
+// error, an [fn.ResultError], says that the annotation is malformed.
+func (r *PackageRevision) Changed() (bool, error) {
+	seen, err := r.observed()
+	return err == nil && seen != r.ObservedDigest(), err
+}
+
+// Record is the annotations that say that the first n tasks have been applied
+// and the object as it is now was carried over; n is from 1 to len(spec.tasks).
+func (r *PackageRevision) Record(n int) map[string]string {
+	return map[string]string{
+		AppliedAnnotation:  Applied{Tasks: n, Digest: r.TaskDigest(n)}.String(),
+		ObservedAnnotation: r.ObservedDigest(),
+	}
+}
+
+func (r *PackageRevision) validateRecord(p *problems) {
+	_, err := r.Pending()
+	p.join(err)
+	_, err = r.observed()
+	p.join(err)
+}
+
+// ObservedDigest is the digest of spec, in hex, canonical as in
+// [PackageRevision.TaskDigest].
+func (r *PackageRevisionResources) ObservedDigest() string { return digest(r.Spec) }
+
+// Changed reports whether spec differs from what the ObservedAnnotation
+// remembers; true when there is no such annotation. The error, an
+// [fn.ResultError], says that the annotation is malformed.
+func (r *PackageRevisionResources) Changed() (bool, error) {
+	seen, err := r.observed()
+	return err == nil && seen != r.ObservedDigest(), err
+}
+
+// Record is the annotation that says that the order as it is now was carried
+// out.
+func (r *PackageRevisionResources) Record() map[string]string {
+	return map[string]string{ObservedAnnotation: r.ObservedDigest()}
+}
+
+// digest is the SHA-256, in hex, of v as canonical JSON.
+func digest(v any) string {
+	sum := sha256.Sum256(canonical(v))
+	return hex.EncodeToString(sum[:])
+}
+
+// canonical is v as JSON as [PackageRevision.TaskDigest] has it.
+func canonical(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	// only strings, integers and booleans are left: nothing that can fail
+	_ = e.Encode(plain(encode(reflect.ValueOf(v))))
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// plain is an encoded value as the maps that JSON sorts by key.
+func plain(n *yaml.Node) any {
+	switch n.Kind {
+	case yaml.MappingNode:
+		m := make(map[string]any, len(n.Content)/2)
+		for i := 0; i < len(n.Content); i += 2 {
+			m[n.Content[i].Value] = plain(n.Content[i+1])
+		}
+		return m
+	case yaml.SequenceNode:
+		l := make([]any, len(n.Content))
+		for i, c := range n.Content {
+			l[i] = plain(c)
+		}
+		return l
+	}
+	if n.Tag == yaml.NodeTagString {
+		return n.Value
+	}
+	return json.RawMessage(n.Value) // an integer or boolean, which JSON writes alike
+}

@@ -1,0 +1,201 @@
+package orchestration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/stoop-dev/stoop/fn"
+	"github.com/stoop-dev/stoop/fn/runtime"
+	"github.com/stoop-dev/stoop/orchestration/api"
+	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+	"github.com/stoop-dev/stoop/orchestration/render"
+	"github.com/stoop-dev/stoop/orchestration/task"
+	"github.com/stoop-dev/stoop/orchestration/upstream"
+)
+
+// TaskHandler applies tasks and changes to package revisions, in the words of
+// Porch's task handler. Its fields are its dependencies: set them before the
+// first use; it may then be used concurrently.
+type TaskHandler struct {
+	// Runtime finds the functions of pipelines.
+	Runtime runtime.Runtime
+	// RunnerOptions are how pipelines run for objects of a namespace; nil
+	// means RunnerOptions{} for all.
+	RunnerOptions func(namespace string) RunnerOptions
+	// Upstream opens the repositories that packages are cloned from. How often
+	// a request is repeated is its business.
+	Upstream upstream.Source
+	// Credentials resolves the secrets that git upstreams name; nil: none can
+	// be had, and a secretRef is an error.
+	Credentials CredentialResolver
+	// References resolves the names of package revisions; nil: none is known,
+	// and cloning by name is an error.
+	References ReferenceResolver
+	// Status is whether Kptfiles get a render status; empty is task.StatusKeep.
+	Status task.StatusPolicy
+}
+
+// RunnerOptions are how the pipelines of one namespace run.
+type RunnerOptions struct {
+	// Strict refuses YAML that is no resource, as kpt does; otherwise it is
+	// carried through with a warning.
+	Strict bool
+	// LenientResults lets a function pass that reports an error and exits 0.
+	LenientResults bool
+}
+
+// CredentialResolver finds the credentials that a secretRef names.
+type CredentialResolver = task.CredentialResolver
+
+// ReferenceResolver says where the package revision of that name is kept.
+type ReferenceResolver = task.ReferenceResolver
+
+// Draft is a package revision while it is worked on: nothing of it is visible
+// elsewhere until whoever made it closes it.
+type Draft interface {
+	// Resources is the package as it is now; empty before the first update.
+	Resources(context.Context) (kptpkg.Tree, error)
+	// UpdateResources replaces the package. t is the task that did it, nil for
+	// an update or render.
+	UpdateResources(ctx context.Context, pkg kptpkg.Tree, t *api.Task) error
+}
+
+// Outcome is what an operation has to say beside its error. It is also returned
+// with an error, as far as it came.
+type Outcome struct {
+	Lock     *upstream.Lock   // what was fetched, nil when nothing was
+	Rendered *render.Rendered // what the render did, nil when it wasn't reached
+	Results  []fn.Result      // those of the task and of every function that ran
+}
+
+// ErrNotBuilt is wrapped by the error for something that DESIGN promises and
+// this version doesn't do yet.
+var ErrNotBuilt = api.ErrNotBuilt
+
+// ApplyTask creates a package revision: it applies pr's one task to the draft,
+// sets its metadata and readiness gates, renders it, and updates the draft
+// once. repo is the repository the package belongs to, nil when it isn't known;
+// only whether it is for deployment matters. With an error the draft is
+// unchanged.
+func (h *TaskHandler) ApplyTask(ctx context.Context, draft Draft, repo *api.Repository, pr *api.PackageRevision) (*Outcome, error) {
+	if err := pr.ValidateCreate(); err != nil {
+		return nil, err
+	}
+	return h.applyTask(ctx, draft, repo, pr, 0)
+}
+
+func (h *TaskHandler) applyTask(ctx context.Context, draft Draft, repo *api.Repository, pr *api.PackageRevision, i int) (*Outcome, error) {
+	t := &pr.Spec.Tasks[i]
+	kind, ok := task.Find(string(t.Type))
+	if !ok {
+		return nil, resultError(pr, fmt.Sprintf("spec.tasks[%d].type", i), fmt.Sprintf("tasks of type %s are not built yet", t.Type), ErrNotBuilt)
+	}
+	return h.run(ctx, draft, kind, &task.Job{
+		Revision: pr, Task: t, TaskIndex: i,
+		Deployment: repo != nil && repo.Spec.Deployment,
+	})
+}
+
+// DoPRMutations carries a changed object over to the package: a Draft's labels,
+// annotations, readiness gates and conditions go into the Kptfile, and the
+// package is rendered; then tasks that newObj has and oldObj doesn't are applied
+// in order. Unless oldObj is a Draft nothing is done and the Outcome is nil.
+// Where nothing changed nothing is written.
+func (h *TaskHandler) DoPRMutations(ctx context.Context, oldObj, newObj *api.PackageRevision, repo *api.Repository, draft Draft) (*Outcome, error) {
+	if oldObj.Lifecycle() != api.Draft {
+		return nil, nil
+	}
+	n := len(oldObj.Spec.Tasks)
+	if n > len(newObj.Spec.Tasks) || oldObj.TaskDigest(n) != newObj.TaskDigest(n) {
+		return nil, resultError(newObj, "spec.tasks", "tasks that have run can't be changed or taken out: append new ones", nil)
+	}
+	return h.update(ctx, draft, repo, newObj, n, oldObj.ObservedDigest() != newObj.ObservedDigest())
+}
+
+// update carries pr over to the package where it changed, and applies its tasks
+// from the given one on.
+func (h *TaskHandler) update(ctx context.Context, draft Draft, repo *api.Repository, pr *api.PackageRevision, from int, changed bool) (*Outcome, error) {
+	out := &Outcome{}
+	if changed {
+		kind, _ := task.Find("update")
+		o, err := h.run(ctx, draft, kind, &task.Job{Revision: pr})
+		out.add(o)
+		if err != nil {
+			return out, err
+		}
+	}
+	for i := from; i < len(pr.Spec.Tasks); i++ {
+		o, err := h.applyTask(ctx, draft, repo, pr, i)
+		out.add(o)
+		if err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// DoPRResourceMutations replaces a package's resources.
+func (h *TaskHandler) DoPRResourceMutations(context.Context, *api.PackageRevision, Draft, *api.PackageRevisionResources, *api.PackageRevisionResources) (*api.RenderStatus, error) {
+	return nil, fmt.Errorf("replacing a package's resources is %w: edit the files instead", ErrNotBuilt)
+}
+
+// run runs a kind over the draft and updates it once.
+func (h *TaskHandler) run(ctx context.Context, draft Draft, kind task.Kind, job *task.Job) (*Outcome, error) {
+	pkg, err := draft.Resources(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the package: %w", err)
+	}
+	var opts RunnerOptions
+	if h.RunnerOptions != nil {
+		opts = h.RunnerOptions(job.Revision.Metadata.Namespace)
+	}
+	job.Package = pkg
+	job.Upstream, job.Credentials, job.References = h.Upstream, h.Credentials, h.References
+	job.Renderer = &render.Renderer{Runtime: h.Runtime, Strict: opts.Strict, LenientResults: opts.LenientResults}
+	job.Status = h.Status
+	next, err := kind.Run(ctx, job)
+	out := &Outcome{Lock: job.Lock, Rendered: job.Rendered, Results: job.Results}
+	if job.Rendered != nil {
+		out.Results = append(out.Results, job.Rendered.Results...)
+	}
+	if err != nil {
+		return out, renderError(err)
+	}
+	if err := draft.UpdateResources(ctx, next, job.Task); err != nil {
+		return out, fmt.Errorf("saving the package: %w", err)
+	}
+	return out, nil
+}
+
+func (o *Outcome) add(more *Outcome) {
+	if more == nil {
+		return
+	}
+	if more.Lock != nil {
+		o.Lock = more.Lock
+	}
+	if more.Rendered != nil {
+		o.Rendered = more.Rendered
+	}
+	o.Results = append(o.Results, more.Results...)
+}
+
+// renderError says what a failed render means for the package, as Porch's task
+// handler does.
+func renderError(err error) error {
+	var re *render.Error
+	if !errors.As(err, &re) {
+		return err
+	}
+	return fmt.Errorf("%w (package not written, nor pushed to a repository: fix it locally until the render succeeds, then run again)", err)
+}
+
+// resultError is an error about a field of an object.
+func resultError(o api.Object, field, message string, cause error) error {
+	r := fn.Result{Message: message, Severity: fn.Error, ResourceRef: o.Ref()}
+	if field != "" {
+		r.Field = &fn.Field{Path: field}
+	}
+	return &fn.ResultError{Result: r, Err: cause}
+}

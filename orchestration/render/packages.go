@@ -1,0 +1,304 @@
+package render
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/stoop-dev/stoop/fn"
+	"github.com/stoop-dev/stoop/internal/yamldoc"
+	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+	"golang.org/x/sync/errgroup"
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+
+	goruntime "runtime"
+)
+
+// pkg is a package that is rendered: the root or a subpackage.
+type pkg struct {
+	dir      string // below the root, "." the root itself
+	display  string // the names of the packages on the way: root/db
+	kptfile  *kptpkg.Kptfile
+	parent   *pkg
+	children []*pkg  // by their display names
+	own      []*item // resources of the package without those of subpackages
+	item     *item   // the Kptfile among them, nil when it is ignored
+}
+
+// rel is the directory as kpt's status says it.
+func (p *pkg) rel() string {
+	if p.dir == "." {
+		return "."
+	}
+	return "./" + p.dir
+}
+
+// holds says whether q is p or a package below it.
+func (p *pkg) holds(q *pkg) bool {
+	for ; q != nil; q = q.parent {
+		if q == p {
+			return true
+		}
+	}
+	return false
+}
+
+// all appends the resources of p and of the packages below it to items.
+func (p *pkg) all(items []*item) []*item {
+	items = append(items, p.own...)
+	for _, c := range p.children {
+		items = c.all(items)
+	}
+	return items
+}
+
+// distribute gives items, which is all that p and the packages below it have,
+// to the packages they belong to.
+func (p *pkg) distribute(items []*item) {
+	p.clear()
+	for _, it := range items {
+		it.owner.own = append(it.owner.own, it)
+	}
+}
+
+func (p *pkg) clear() {
+	p.own = nil
+	for _, c := range p.children {
+		c.clear()
+	}
+}
+
+// item is a resource on its way through the pipelines.
+type item struct {
+	owner *pkg
+	path  string // of its file, relative to its owner
+	index int    // among the documents with content of that file
+	gone  bool   // a function took it out
+
+	doc     *yamldoc.Doc // nil when a function made it
+	root    *yaml.Node   // the content of doc, shared: never changed
+	from    location     // of doc in the tree
+	node    *yaml.RNode  // what functions made of it; nil when none got it yet
+	problem string       // why it is no resource; strict renders only
+}
+
+// location is a document's place in the tree.
+type location struct {
+	path  string
+	index int
+}
+
+func (it *item) location() location { return location{path.Join(it.owner.dir, it.path), it.index} }
+
+// view is the resource for reading.
+func (it *item) view() *yaml.RNode {
+	if it.node != nil {
+		return it.node
+	}
+	return yaml.NewRNode(it.root)
+}
+
+// edit is the resource for a function to change.
+func (it *item) edit() *yaml.RNode {
+	if it.node == nil {
+		it.node = yaml.NewRNode(yamldoc.CopyNode(it.root))
+	}
+	return it.node
+}
+
+// input is a file that resources are read from.
+type input struct {
+	file *kptpkg.File
+	pkg  *pkg
+	rel  string // relative to pkg
+	docs []document
+
+	contents int          // documents with content
+	carried  map[int]bool // those of them that are carried through
+}
+
+// document is one document of an input.
+type document struct {
+	*yamldoc.Doc
+	root  *yaml.Node
+	err   error
+	index int   // the number of documents with content before it
+	item  *item // nil when it is carried through
+}
+
+// blank says whether the document has no content.
+func (d *document) blank() bool { return d.err == nil && isBlank(d.root) }
+
+func isBlank(n *yaml.Node) bool {
+	return n == nil || n.Kind == yaml.ScalarNode && n.ShortTag() == yaml.NodeTagNull
+}
+
+// link joins the packages to a tree.
+func (x *execution) link() {
+	x.root.display = cmp.Or(x.Name, x.root.kptfile.Metadata.Name, ".")
+	for _, dir := range x.tree.Packages() { // sorted, so that parents come first
+		if dir == "." {
+			continue
+		}
+		p := x.byDir[dir]
+		above, _ := x.tree.PackageOf(path.Dir(dir))
+		p.parent = x.byDir[above]
+		p.parent.children = append(p.parent.children, p)
+		p.display = p.parent.display + "/" + path.Base(dir)
+	}
+	for _, p := range x.byDir {
+		slices.SortFunc(p.children, func(a, b *pkg) int {
+			return cmp.Or(strings.Compare(a.display, b.display), strings.Compare(a.dir, b.dir))
+		})
+	}
+}
+
+// load reads the resources of all packages. The files are parsed in parallel;
+// everything that depends on order is done afterwards.
+func (x *execution) load() error {
+	ignored := map[*pkg]ignore{}
+	for dir, p := range x.byDir {
+		ig, err := readIgnore(x.tree.File(path.Join(dir, ignoreName)))
+		if err != nil {
+			return err
+		}
+		ignored[p] = ig
+	}
+	var files []*input
+	for _, full := range x.tree.Paths() {
+		f := x.tree.File(full)
+		if !f.IsYAML() {
+			continue
+		}
+		dir, _ := x.tree.PackageOf(path.Dir(full))
+		in := &input{file: f, pkg: x.byDir[dir], rel: full}
+		if dir != "." {
+			in.rel = full[len(dir)+1:]
+		}
+		if !ignored[in.pkg].match(in.rel) {
+			files = append(files, in)
+			x.inputs[full] = in
+		}
+	}
+	slices.SortFunc(files, func(a, b *input) int { return compareWalk(a.file.Path(), b.file.Path()) })
+	parse(files)
+	for _, in := range files {
+		if err := x.loadFile(in); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compareWalk orders paths as a walk of the directories finds them: kpt's order.
+func compareWalk(a, b string) int {
+	for i := range min(len(a), len(b)) {
+		if a[i] == b[i] {
+			continue
+		}
+		switch {
+		case a[i] == '/':
+			return -1
+		case b[i] == '/':
+			return 1
+		}
+		return cmp.Compare(a[i], b[i])
+	}
+	return cmp.Compare(len(a), len(b))
+}
+
+func parse(files []*input) {
+	var g errgroup.Group
+	g.SetLimit(goruntime.GOMAXPROCS(0))
+	for part := range slices.Chunk(files, 16) {
+		g.Go(func() error {
+			for _, in := range part {
+				in.docs = make([]document, len(in.file.Docs()))
+				for i, d := range in.file.Docs() {
+					in.docs[i].Doc = d
+					in.docs[i].root, in.docs[i].err = d.Root()
+				}
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // syntax errors stay with their documents
+}
+
+// loadFile turns the documents of a file into resources.
+func (x *execution) loadFile(in *input) error {
+	for i := range in.docs {
+		d := &in.docs[i]
+		d.index = in.contents
+		if d.blank() {
+			continue
+		}
+		in.contents++
+		problem := ""
+		switch {
+		case d.err != nil:
+			problem = "not YAML: " + kptpkg.ShiftLines(d.err.Error(), lines(in.docs[:i]))
+			if x.Strict {
+				return resultError(fn.Result{Message: problem, File: &fn.File{Path: in.file.Path(), Index: d.index}})
+			}
+		case !exempt(in.rel) || d.root.Kind != yaml.MappingNode:
+			problem = kptpkg.NotKRM(d.root)
+		}
+		if problem != "" && !x.Strict {
+			if in.carried == nil {
+				in.carried = map[int]bool{}
+			}
+			in.carried[d.index] = true
+			x.out.Results = append(x.out.Results, fn.Result{
+				Severity: fn.Warning, File: &fn.File{Path: in.file.Path(), Index: d.index},
+				Message: "carried through untouched, no function sees it: " + problem,
+			})
+			continue
+		}
+		d.item = &item{owner: in.pkg, path: in.rel, index: d.index, doc: d.Doc, root: d.root, problem: problem}
+		d.item.from = location{in.file.Path(), d.index}
+		in.pkg.own = append(in.pkg.own, d.item)
+		x.items = append(x.items, d.item)
+		if in.rel == kptpkg.KptfileName {
+			in.pkg.item = d.item
+		}
+	}
+	return nil
+}
+
+// lines is the number of lines of documents.
+func lines(docs []document) int {
+	n := 0
+	for _, d := range docs {
+		text, _ := d.Bytes() // as they were read
+		n += bytes.Count(text, []byte("\n"))
+	}
+	return n
+}
+
+// exempt says whether functions get the documents of a file even if they are no
+// resources: kustomization files, as in kpt.
+func exempt(p string) bool {
+	switch path.Base(p) {
+	case "kustomization.yaml", "kustomization.yml":
+		return true
+	}
+	return false
+}
+
+// notKRM is kpt's refusal of what isn't a resource, among the items that go
+// into a pipeline or come out of a function. file is relative to owner.
+func notKRM(direction string, owner *pkg, file string, index int, why string) error {
+	return resultError(fn.Result{
+		Message: fmt.Sprintf("%s resource list must contain only KRM resources: %s: %s", direction, file, why),
+		File:    &fn.File{Path: path.Join(owner.dir, file), Index: index},
+	})
+}
+
+func resultError(r fn.Result) error {
+	r.Severity = fn.Error
+	return &fn.ResultError{Result: r}
+}

@@ -1,0 +1,332 @@
+package repository
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-billy/v5"
+	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
+	gitconfig "github.com/go-git/go-git/v5/plumbing/format/config"
+	"github.com/go-git/go-git/v5/plumbing/storer"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
+)
+
+// maxAlternates bounds how many object directories one repository may borrow.
+const maxAlternates = 32
+
+// maxPointer bounds the small files that lead from one directory to another.
+const maxPointer = 1 << 20
+
+// IsRepository says whether dir is a git repository on disk, bare or with a
+// .git in it.
+func IsRepository(dir string) bool {
+	if _, err := os.Lstat(filepath.Join(dir, ".git")); err == nil {
+		return true
+	}
+	return isGitDir(dir)
+}
+
+func isGitDir(dir string) bool {
+	for _, name := range []string{"HEAD", "objects", "refs"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// local reads a repository on disk in place, without git and without writing.
+type local struct {
+	dir    string // the repository, permitted and without symlinks
+	access Access
+
+	named  *filesystem.ReferenceStorage // nil until open
+	stores []*filesystem.ObjectStorage  // its own, then those it borrows from
+}
+
+func (l *local) refs(context.Context) (refs, error) {
+	if err := l.open(); err != nil {
+		return refs{}, err
+	}
+	iter, err := l.named.IterReferences()
+	if err != nil {
+		return refs{}, fmt.Errorf("reading refs: %w", err)
+	}
+	defer iter.Close()
+	list := refs{hashes: map[string]plumbing.Hash{}}
+	err = iter.ForEach(func(ref *plumbing.Reference) error {
+		if ref.Name() == plumbing.HEAD && ref.Target().IsBranch() {
+			list.head = ref.Target().Short()
+		}
+		if target, err := storer.ResolveReference(l.named, ref.Name()); err == nil {
+			list.hashes[ref.Name().String()] = target.Hash()
+		}
+		return nil // one that leads nowhere is as good as none
+	})
+	if err != nil {
+		return refs{}, fmt.Errorf("reading refs: %w", err)
+	}
+	return list, nil
+}
+
+func (l *local) open() error {
+	if l.named != nil {
+		return nil
+	}
+	gitDir, err := l.gitDir()
+	if err != nil {
+		return err
+	}
+	commonDir := gitDir
+	var common billy.Filesystem
+	if to, err := readPointer(filepath.Join(gitDir, "commondir"), ""); err == nil {
+		if commonDir, err = l.follow(gitDir, to, "a worktree of"); err != nil {
+			return err
+		}
+		common = osfs.New(commonDir)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := checkFormat(filepath.Join(commonDir, "config")); err != nil {
+		return err
+	}
+	dirs, err := l.objectDirs(filepath.Join(commonDir, "objects"))
+	if err != nil {
+		return err
+	}
+	objects := cache.NewObjectLRUDefault()
+	var stores []*filesystem.ObjectStorage
+	for _, dir := range dirs {
+		// Descriptors stay open between reads, until close.
+		stores = append(stores, filesystem.NewObjectStorageWithOptions(
+			dotgit.New(osfs.New(filepath.Dir(dir))), objects, filesystem.Options{KeepDescriptors: true}))
+	}
+	l.stores = stores
+	l.named = &filesystem.NewStorage(dotgit.NewRepositoryFilesystem(osfs.New(gitDir), common), objects).ReferenceStorage
+	return nil
+}
+
+// gitDir finds the repository's own files: in .git, where .git leads to, or in
+// the directory itself.
+func (l *local) gitDir() (string, error) {
+	if _, err := os.Stat(l.dir); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("repository %w", ErrNotFound)
+		}
+		return "", err
+	}
+	dot := filepath.Join(l.dir, ".git")
+	info, err := os.Stat(dot)
+	switch {
+	case err == nil && info.IsDir():
+		return l.follow(l.dir, ".git", "")
+	case err == nil:
+		to, err := readPointer(dot, "gitdir: ")
+		if err != nil {
+			return "", err
+		}
+		return l.follow(l.dir, to, "its .git leads to")
+	case isGitDir(l.dir):
+		return l.dir, nil
+	}
+	return "", fmt.Errorf("git repository %w in that directory", ErrNotFound)
+}
+
+// objectDirs returns dir and the object directories it borrows from, each once.
+func (l *local) objectDirs(dir string) ([]string, error) {
+	main, err := l.follow(filepath.Dir(dir), filepath.Base(dir), "objects are in")
+	if err != nil {
+		return nil, err
+	}
+	dirs := []string{main}
+	for i := 0; i < len(dirs); i++ {
+		if filepath.Base(dirs[i]) != "objects" {
+			return nil, fmt.Errorf("objects are in %s, and can only be read from directories of the name objects", dirs[i])
+		}
+		f, err := os.Open(filepath.Join(dirs[i], "info", "alternates"))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		lines := bufio.NewScanner(io.LimitReader(f, maxPointer))
+		for lines.Scan() {
+			line := lines.Text()
+			if line == "" || strings.HasPrefix(line, "#") {
+				continue
+			}
+			to, err := l.follow(dirs[i], line, "objects are borrowed from")
+			if err != nil {
+				f.Close()
+				return nil, err
+			}
+			if slices.Contains(dirs, to) {
+				continue
+			}
+			if dirs = append(dirs, to); len(dirs) > maxAlternates {
+				f.Close()
+				return nil, fmt.Errorf("objects are borrowed from more than %d directories", maxAlternates)
+			}
+		}
+		f.Close()
+		if err := lines.Err(); err != nil {
+			return nil, fmt.Errorf("reading alternates: %w", err)
+		}
+	}
+	return dirs, nil
+}
+
+// follow returns the real path of what a repository's file leads to, which must
+// be permitted as the repository itself is.
+func (l *local) follow(from, to, why string) (string, error) {
+	if !filepath.IsAbs(to) {
+		to = filepath.Join(from, to)
+	}
+	real, ok := l.access.permitDir(to)
+	if !ok {
+		return "", fmt.Errorf("%s %s, and reading there is not allowed; allow it with %s",
+			why, real, allowFlag("file-repos", real))
+	}
+	if _, err := os.Stat(real); err != nil {
+		return "", err
+	}
+	return real, nil
+}
+
+func readPointer(name, prefix string) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	content, err := io.ReadAll(io.LimitReader(f, maxPointer))
+	if err != nil {
+		return "", err
+	}
+	to, ok := strings.CutPrefix(strings.TrimSpace(string(content)), strings.TrimSpace(prefix))
+	if to = strings.TrimSpace(to); !ok || to == "" || strings.ContainsAny(to, "\n\x00") {
+		return "", fmt.Errorf("%s leads nowhere", name)
+	}
+	return to, nil
+}
+
+// checkFormat refuses repositories whose refs or objects can't be read here,
+// rather than find nothing in them.
+func checkFormat(config string) error {
+	f, err := os.Open(config)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	raw := gitconfig.New()
+	if err := gitconfig.NewDecoder(io.LimitReader(f, maxPointer)).Decode(raw); err != nil {
+		return fmt.Errorf("reading its config: %w", err)
+	}
+	extensions := raw.Section("extensions")
+	if format := extensions.Option("objectformat"); format != "" && !strings.EqualFold(format, "sha1") {
+		return fmt.Errorf("its object format %s can't be read: only sha1 can", format)
+	}
+	if refs := extensions.Option("refstorage"); refs != "" && !strings.EqualFold(refs, "files") {
+		return fmt.Errorf("its ref storage %s can't be read: only files can (git refs migrate --ref-format=files)", refs)
+	}
+	return nil
+}
+
+func (l *local) trees(_ context.Context, want plumbing.Hash) error {
+	_, err := l.size(want)
+	return err
+}
+
+func (l *local) blobs(context.Context, plumbing.Hash, []plumbing.Hash) error { return nil }
+
+func (l *local) size(h plumbing.Hash) (int64, error) {
+	n, _, err := l.find(h)
+	return n, err
+}
+
+// find returns the store that has the object. Asking for the size first keeps
+// go-git from following alternates on its own: it neither asks whether that is
+// permitted nor notices circles.
+func (l *local) find(h plumbing.Hash) (int64, *filesystem.ObjectStorage, error) {
+	for _, store := range l.stores {
+		n, err := store.EncodedObjectSize(h)
+		if err == nil {
+			return n, store, nil
+		}
+		if !errors.Is(err, plumbing.ErrObjectNotFound) {
+			return 0, nil, fmt.Errorf("object %s: %w", h, err)
+		}
+	}
+	return 0, nil, fmt.Errorf("%w: %s", errNoObject, h)
+}
+
+func (l *local) read(h plumbing.Hash, limit int64) (plumbing.ObjectType, []byte, error) {
+	n, store, err := l.find(h)
+	if err == nil {
+		err = checkSize(n, limit)
+	}
+	if err != nil {
+		return plumbing.InvalidObject, nil, err
+	}
+	o, err := store.EncodedObject(plumbing.AnyObject, h)
+	if err != nil {
+		return plumbing.InvalidObject, nil, fmt.Errorf("object %s: %w", h, err)
+	}
+	r, err := o.Reader()
+	if err != nil {
+		return plumbing.InvalidObject, nil, fmt.Errorf("object %s: %w", h, err)
+	}
+	defer r.Close()
+	content := make([]byte, n)
+	if _, err := io.ReadFull(r, content); err != nil {
+		return plumbing.InvalidObject, nil, fmt.Errorf("object %s: %w", h, err)
+	}
+	return o.Type(), content, nil
+}
+
+func (l *local) expand(prefix string) (plumbing.Hash, error) {
+	var found []plumbing.Hash
+	whole := plumbing.NewHash(prefix + strings.Repeat("0", 40-len(prefix)))
+	for _, store := range l.stores {
+		hashes, err := store.HashesWithPrefix(whole[:len(prefix)/2])
+		if err != nil {
+			return plumbing.ZeroHash, fmt.Errorf("looking for commit %s: %w", prefix, err)
+		}
+		for _, h := range hashes {
+			if !strings.HasPrefix(h.String(), prefix) || slices.Contains(found, h) {
+				continue
+			}
+			if _, _, err := peel(l, h); err == nil {
+				found = append(found, h)
+			}
+		}
+	}
+	switch len(found) {
+	case 0:
+		return plumbing.ZeroHash, ErrNotFound
+	case 1:
+		return found[0], nil
+	}
+	return plumbing.ZeroHash, fmt.Errorf("commit %s is ambiguous: write more digits of one of %s and %s", prefix, found[0], found[1])
+}
+
+func (l *local) close() {
+	for _, store := range l.stores {
+		_ = store.Close() // opened for reading: nothing can be lost
+	}
+}

@@ -1,0 +1,144 @@
+package repository
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// refs are the refs of a repository at the moment it was first asked.
+type refs struct {
+	hashes map[string]plumbing.Hash // by full name; tags not peeled
+	head   string                   // the branch that HEAD names, "" for none
+}
+
+// defaultBranch is the branch that HEAD names or, as git clone takes it, one
+// that points where HEAD does; "" when there is none.
+func (l refs) defaultBranch() string {
+	if l.head != "" {
+		return l.head
+	}
+	at, ok := l.hashes["HEAD"]
+	if !ok {
+		return ""
+	}
+	var same []string
+	for name, h := range l.hashes {
+		if branch, ok := strings.CutPrefix(name, "refs/heads/"); ok && h == at {
+			same = append(same, branch)
+		}
+	}
+	for _, usual := range []string{"main", "master"} {
+		if slices.Contains(same, usual) {
+			return usual
+		}
+	}
+	if len(same) == 0 {
+		return ""
+	}
+	return slices.Min(same)
+}
+
+// minAbbreviation is the fewest digits git takes for an abbreviated commit.
+const minAbbreviation = 4
+
+func checkRef(ref string) error {
+	why := ""
+	switch {
+	case ref == "":
+		return errors.New("the ref is empty: name a tag, branch or commit")
+	case len(ref) > 1024:
+		return errors.New("the ref has more than 1024 characters")
+	case strings.ContainsFunc(ref, unicode.IsControl) || strings.ContainsAny(ref, ` ~^:?*[\`):
+		why = "has a character that refs can't have"
+	case strings.Contains(ref, "..") || strings.Contains(ref, "@{") || strings.Contains(ref, "//"):
+		why = "is no ref's name"
+	case strings.HasPrefix(ref, "-") || strings.HasPrefix(ref, "/") || strings.HasSuffix(ref, "/"):
+		why = "begins or ends as no ref does"
+	default:
+		return nil
+	}
+	return fmt.Errorf("ref %q %s: name a tag, branch or commit", ref, why)
+}
+
+// resolve returns what ref means for the package in dir: the hash of a commit
+// or of an annotated tag.
+func (r *repo) resolve(list refs, dir, ref string) (plumbing.Hash, error) {
+	names := []string{"refs/tags/" + ref, "refs/heads/" + ref}
+	if dir != "/" {
+		names = append([]string{"refs/tags/" + dir + "/" + ref, "refs/heads/" + dir + "/" + ref}, names...)
+	}
+	if ref == "HEAD" || strings.HasPrefix(ref, "refs/") {
+		names = append(names, ref)
+	}
+	for _, name := range names {
+		if h, ok := list.hashes[name]; ok {
+			return h, nil
+		}
+	}
+	hex := strings.Trim(strings.ToLower(ref), "0123456789abcdef") == ""
+	switch {
+	case hex && len(ref) == 40:
+		return plumbing.NewHash(strings.ToLower(ref)), nil
+	case hex && len(ref) >= minAbbreviation && len(ref) < 40:
+		h, err := r.expand(strings.ToLower(ref))
+		if !errors.Is(err, ErrNotFound) {
+			return h, err
+		}
+	}
+	return plumbing.ZeroHash, list.notFound(ref, hex && len(ref) >= minAbbreviation)
+}
+
+func (l refs) notFound(ref string, maybeCommit bool) error {
+	var short []string
+	for name := range l.hashes {
+		for _, prefix := range []string{"refs/tags/", "refs/heads/"} {
+			if s, ok := strings.CutPrefix(name, prefix); ok {
+				short = append(short, s)
+			}
+		}
+	}
+	hint := ""
+	if near := nearest(ref, short); len(near) > 0 {
+		hint = ": there is " + strings.Join(near, ", ")
+	}
+	if maybeCommit {
+		hint += "; a commit is written with all of its 40 digits"
+	}
+	return fmt.Errorf("ref %q %w%s", ref, ErrNotFound, hint)
+}
+
+// nearest returns a few of have, those most like want first. Alike is what
+// begins and ends the same: cheap, and good at versions and paths.
+func nearest(want string, have []string) []string {
+	const few = 5
+	type scored struct {
+		name  string
+		score int
+	}
+	all := make([]scored, len(have))
+	for i, name := range have {
+		n, score := min(len(want), len(name)), 0
+		for score < n && want[score] == name[score] {
+			score++
+		}
+		for end := 1; end <= n-score && want[len(want)-end] == name[len(name)-end]; end++ {
+			score++
+		}
+		all[i] = scored{name, 2*score - max(len(want), len(name))}
+	}
+	slices.SortFunc(all, func(a, b scored) int {
+		return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.name, b.name))
+	})
+	all = slices.CompactFunc(all, func(a, b scored) bool { return a.name == b.name })
+	names := make([]string, 0, few)
+	for _, s := range all[:min(few, len(all))] {
+		names = append(names, s.name)
+	}
+	return names
+}

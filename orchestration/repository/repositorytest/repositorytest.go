@@ -1,0 +1,245 @@
+// Package repositorytest makes real git repositories for tests, with fixed
+// names and dates so that hashes are the same in every run, and serves them on
+// the loopback interface with git's own servers.
+package repositorytest
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/cgi"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The modes of an Entry, as git writes them.
+const (
+	Regular    = "100644"
+	Executable = "100755"
+	Symlink    = "120000"
+	Submodule  = "160000"
+)
+
+// Entry is a file of a commit. Its path goes into git trees as it is, however
+// hostile; the content of a Submodule is a commit's hash.
+type Entry struct {
+	Mode    string // "" is Regular
+	Path    string
+	Content string
+}
+
+// Repo is a bare repository on disk.
+type Repo struct {
+	Dir string // absolute; ends in .git
+	t   testing.TB
+}
+
+// New makes an empty repository whose HEAD names the branch main. The test is
+// skipped where git is missing.
+func New(t testing.TB) *Repo {
+	t.Helper()
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("git is not on PATH")
+	}
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	r := &Repo{Dir: filepath.Join(root, "repo.git"), t: t}
+	command(t, root, "", "init", "-q", "--bare", "-b", "main", r.Dir)
+	return r
+}
+
+// Git runs git in the repository and returns what it prints, without the
+// newline at its end.
+func (r *Repo) Git(args ...string) string {
+	r.t.Helper()
+	return command(r.t, r.Dir, "", args...)
+}
+
+// Commit makes the entries the whole content of a new commit of branch, and
+// returns its hash.
+func (r *Repo) Commit(branch string, entries ...Entry) string {
+	r.t.Helper()
+	args := []string{"commit-tree", "-m", "commit", r.Tree(entries...)}
+	if parent := r.Git("for-each-ref", "--format=%(objectname)", "refs/heads/"+branch); parent != "" {
+		args = append(args, "-p", parent)
+	}
+	commit := r.Git(args...)
+	r.Git("update-ref", "refs/heads/"+branch, commit)
+	return commit
+}
+
+// Tree writes the git tree of entries and returns its hash.
+func (r *Repo) Tree(entries ...Entry) string {
+	r.t.Helper()
+	// All blobs in one process: a process a file would make large trees slow.
+	var paths strings.Builder
+	var hashes []string
+	scratch := r.t.TempDir()
+	for i, e := range entries {
+		if e.Mode == Submodule {
+			continue
+		}
+		name := filepath.Join(scratch, fmt.Sprint(i))
+		require.NoError(r.t, os.WriteFile(name, []byte(e.Content), 0o600))
+		paths.WriteString(name + "\n")
+	}
+	if paths.Len() > 0 {
+		hashes = strings.Split(command(r.t, r.Dir, paths.String(), "hash-object", "-w", "--no-filters", "--stdin-paths"), "\n")
+	}
+	root := &dir{dirs: map[string]*dir{}}
+	for _, e := range entries {
+		hash := e.Content
+		if e.Mode != Submodule {
+			hash, hashes = hashes[0], hashes[1:]
+		}
+		mode := e.Mode
+		if mode == "" {
+			mode = Regular
+		}
+		root.add(e.Path, mode, hash)
+	}
+	return root.write(r)
+}
+
+// Object writes a git object as it is, however malformed, and returns its hash.
+func (r *Repo) Object(typ, content string) string {
+	r.t.Helper()
+	return command(r.t, r.Dir, content, "hash-object", "-w", "-t", typ, "--literally", "--stdin")
+}
+
+// Subtrees writes the git tree whose entries are named by their hashes in
+// Content, and returns its hash.
+func (r *Repo) Subtrees(entries ...Entry) string {
+	r.t.Helper()
+	d := &dir{}
+	for _, e := range entries {
+		d.lines = append(d.lines, line{e.Mode, e.Path, e.Content})
+	}
+	return d.write(r)
+}
+
+// dir is a directory on its way into a git tree.
+type dir struct {
+	lines []line
+	dirs  map[string]*dir
+}
+
+type line struct{ mode, name, hash string }
+
+func (d *dir) add(path, mode, hash string) {
+	name, rest, nested := strings.Cut(path, "/")
+	if !nested {
+		d.lines = append(d.lines, line{mode, name, hash})
+		return
+	}
+	if d.dirs[name] == nil {
+		d.dirs[name] = &dir{dirs: map[string]*dir{}}
+	}
+	d.dirs[name].add(rest, mode, hash)
+}
+
+// write doesn't use mktree, which refuses hostile names.
+func (d *dir) write(r *Repo) string {
+	for name, sub := range d.dirs {
+		d.lines = append(d.lines, line{"40000", name, sub.write(r)})
+	}
+	order := func(l line) string {
+		if l.mode == "40000" {
+			return l.name + "/"
+		}
+		return l.name
+	}
+	sort.Slice(d.lines, func(i, j int) bool { return order(d.lines[i]) < order(d.lines[j]) })
+	var raw bytes.Buffer
+	for _, l := range d.lines {
+		hash, err := hex.DecodeString(l.hash)
+		require.NoError(r.t, err)
+		fmt.Fprintf(&raw, "%s %s\x00%s", l.mode, l.name, hash)
+	}
+	return r.Object("tree", raw.String())
+}
+
+// ServeHTTP serves the repository with git http-backend and returns its URL.
+// Config are settings of the server's git, such as uploadpack.allowFilter=true.
+// Wrap, when not nil, stands between client and server.
+func (r *Repo) ServeHTTP(config []string, wrap func(http.Handler) http.Handler) string {
+	r.t.Helper()
+	env := []string{"GIT_PROJECT_ROOT=" + filepath.Dir(r.Dir), "GIT_HTTP_EXPORT_ALL=1"}
+	env = append(env, configEnv(config)...)
+	git, err := exec.LookPath("git")
+	require.NoError(r.t, err)
+	var handler http.Handler = &cgi.Handler{Path: git, Args: []string{"http-backend"}, Env: append(env, fixedEnv()...), Stderr: new(bytes.Buffer)}
+	if wrap != nil {
+		handler = wrap(handler)
+	}
+	server := httptest.NewServer(handler)
+	r.t.Cleanup(server.Close)
+	return server.URL + "/" + filepath.Base(r.Dir)
+}
+
+// ServeGit serves the repository with git daemon and returns its URL.
+func (r *Repo) ServeGit(config []string) string {
+	r.t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(r.t, err)
+	address := listener.Addr().(*net.TCPAddr)
+	require.NoError(r.t, listener.Close())
+	// Not by way of git, which would be a second process to end.
+	daemon := exec.Command(filepath.Join(r.Git("--exec-path"), "git-daemon"), "--reuseaddr", "--export-all", "--listen=127.0.0.1",
+		fmt.Sprintf("--port=%d", address.Port), "--base-path="+filepath.Dir(r.Dir))
+	daemon.Env = append(append(os.Environ(), fixedEnv()...), configEnv(config)...)
+	require.NoError(r.t, daemon.Start())
+	r.t.Cleanup(func() {
+		_ = daemon.Process.Signal(os.Interrupt)
+		_ = daemon.Wait()
+	})
+	require.Eventually(r.t, func() bool {
+		conn, err := net.Dial("tcp", address.String())
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	}, 10*time.Second, 5*time.Millisecond, "git daemon doesn't answer")
+	return fmt.Sprintf("git://%s/%s", address, filepath.Base(r.Dir))
+}
+
+func configEnv(config []string) []string {
+	env := []string{fmt.Sprintf("GIT_CONFIG_COUNT=%d", len(config))}
+	for i, c := range config {
+		key, value, _ := strings.Cut(c, "=")
+		env = append(env, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", i, key), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", i, value))
+	}
+	return env
+}
+
+func fixedEnv() []string {
+	const date = "2024-01-02T03:04:05Z"
+	return []string{
+		"GIT_AUTHOR_NAME=Ann", "GIT_AUTHOR_EMAIL=ann@example.com", "GIT_AUTHOR_DATE=" + date,
+		"GIT_COMMITTER_NAME=Ann", "GIT_COMMITTER_EMAIL=ann@example.com", "GIT_COMMITTER_DATE=" + date,
+		"GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_CONFIG_SYSTEM=" + os.DevNull, "GIT_CONFIG_NOSYSTEM=1",
+	}
+}
+
+func command(t testing.TB, dir, stdin string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), fixedEnv()...)
+	cmd.Stdin = strings.NewReader(stdin)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	require.NoError(t, err, "git %s: %s", strings.Join(args, " "), stderr.String())
+	return strings.TrimSuffix(string(out), "\n")
+}

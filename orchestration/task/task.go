@@ -1,0 +1,102 @@
+// Package task holds what can be done to a package: each type of task is a
+// value, a name and a chain of mutations, and one table lists them all.
+//
+// A new task type is its spec in package api, its mutations in a file here and
+// one line in kinds.go.
+package task
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/stoop-dev/stoop/fn"
+	"github.com/stoop-dev/stoop/orchestration/api"
+	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+	"github.com/stoop-dev/stoop/orchestration/render"
+	"github.com/stoop-dev/stoop/orchestration/repository"
+	"github.com/stoop-dev/stoop/orchestration/upstream"
+)
+
+// Kind is one type of task.
+type Kind struct {
+	Name  string // as a user writes it
+	Doc   string // one line, for help and the README
+	Chain []Mutation
+}
+
+// Mutation is one link of a chain: a package in, a changed package out. The
+// package it is given is never changed; with an error it returns none.
+type Mutation struct {
+	Name  string // as it reads in an error: "clone: fetch upstream: …"
+	Apply func(context.Context, *Job) (kptpkg.Tree, error)
+}
+
+// Job is one Kind at work on one package: all that a Mutation may read, and
+// the few things that later mutations and the caller need to know.
+type Job struct {
+	Revision    *api.PackageRevision // the object that orders the work
+	Task        *api.Task            // the task, nil for an update
+	TaskIndex   int                  // where it is in Revision.Spec.Tasks
+	Package     kptpkg.Tree          // as the previous mutation left it
+	Deployment  bool                 // whether the package is for a deployment repository
+	Upstream    upstream.Source      // where clones come from
+	Credentials CredentialResolver   // nil: there are none
+	References  ReferenceResolver    // nil: no package revision is known by name
+	Renderer    *render.Renderer     // how pipelines run
+	Status      StatusPolicy         // whether Kptfiles get a status
+
+	Lock     *upstream.Lock   // what FetchUpstream read
+	Rendered *render.Rendered // what Render did, also when it failed
+	Results  []fn.Result      // what there is to say, beside the results of functions
+}
+
+// CredentialResolver finds the credentials that a secretRef names.
+type CredentialResolver interface {
+	// Credential returns the content of the secret; the error says where it was
+	// looked for, never what it holds.
+	Credential(ctx context.Context, namespace, secret string) (*repository.Credential, error)
+}
+
+// ReferenceResolver says where the package revision of that name is kept.
+type ReferenceResolver interface {
+	Reference(ctx context.Context, namespace, name string) (upstream.Ref, error)
+}
+
+// StatusPolicy says whether rendering writes its status into Kptfiles.
+type StatusPolicy string
+
+// The status policies. The zero value means StatusKeep.
+const (
+	StatusKeep   StatusPolicy = "keep"   // updated where there is one already
+	StatusAlways StatusPolicy = "always" // always written, as kpt does
+	StatusNever  StatusPolicy = "never"  // never written
+)
+
+// Run applies the chain to the job's package and returns the package as the
+// last mutation left it. The first error ends the chain and nothing of it is
+// kept. The caller gives up job.
+func (k Kind) Run(ctx context.Context, job *Job) (kptpkg.Tree, error) {
+	for _, m := range k.Chain {
+		if err := ctx.Err(); err != nil {
+			return kptpkg.Tree{}, fmt.Errorf("%s: %s: %w", k.Name, m.Name, err)
+		}
+		next, err := m.Apply(ctx, job)
+		if err != nil {
+			return kptpkg.Tree{}, fmt.Errorf("%s: %s: %w", k.Name, m.Name, err)
+		}
+		job.Package = next
+	}
+	return job.Package, nil
+}
+
+// report adds a result about the job.
+func (j *Job) report(sev fn.Severity, file, message string) {
+	r := fn.Result{Message: message, Severity: sev}
+	if j.Revision != nil {
+		r.ResourceRef = j.Revision.Ref()
+	}
+	if file != "" {
+		r.File = &fn.File{Path: file}
+	}
+	j.Results = append(j.Results, r)
+}

@@ -1,0 +1,80 @@
+// Package upstream is where clones come from: one noun, a package somewhere,
+// and one file for each kind of place that packages live in.
+//
+// To add a place: a type and its members in [Ref] and [Lock], one file with its
+// [Source], one entry in the [Mux] that the program makes, one call of
+// upstreamtest.Conform.
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+	"github.com/stoop-dev/stoop/orchestration/repository"
+)
+
+// ErrNotFound is wrapped by the error of a place that answered and has no such
+// package.
+var ErrNotFound = repository.ErrNotFound
+
+// Type is a kind of place, as a Kptfile's upstream.type writes it.
+type Type string
+
+// TypeGit is a directory of a git repository.
+const TypeGit Type = "git"
+
+// Ref names a package somewhere. The member that Type names is set.
+type Ref struct {
+	Type Type
+	Git  *GitRef
+}
+
+// Lock pins the package that was read. The member that Type names is set.
+type Lock struct {
+	Type Type
+	Git  *GitLock
+}
+
+// GitRef names a package in a git repository.
+type GitRef = repository.GitRef
+
+// GitLock pins a package of a git repository.
+type GitLock = repository.GitLock
+
+// Ref names exactly what was locked, whatever the lock's own ref means by now.
+func (l Lock) Ref() Ref {
+	ref := Ref{Type: l.Type}
+	if l.Git != nil {
+		ref.Git = &GitRef{Repo: l.Git.Repo, Directory: l.Git.Directory, Ref: l.Git.Commit}
+	}
+	return ref
+}
+
+// A Source fetches packages from one kind of place.
+type Source interface {
+	// Fetch returns the package at u and the lock that pins what was read. The
+	// package need not have a Kptfile: kpt takes any directory, Porch doesn't,
+	// so the caller decides. The error wraps [ErrNotFound] when the place
+	// answered and has no such package. It may be called concurrently.
+	Fetch(ctx context.Context, u Ref) (kptpkg.Tree, Lock, error)
+}
+
+// Mux is a Source that asks the one for the ref's type.
+type Mux map[Type]Source
+
+// Fetch implements [Source].
+func (m Mux) Fetch(ctx context.Context, u Ref) (kptpkg.Tree, Lock, error) {
+	source, ok := m[u.Type]
+	if !ok {
+		var known []string
+		for _, t := range slices.Sorted(maps.Keys(m)) {
+			known = append(known, string(t))
+		}
+		return kptpkg.Tree{}, Lock{}, fmt.Errorf("upstream type %q is not known: use %s", u.Type, strings.Join(known, " or "))
+	}
+	return source.Fetch(ctx, u)
+}
