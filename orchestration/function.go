@@ -109,11 +109,18 @@ func saveWithCarrier(l *fn.List, layout *Layout, out kptpkg.Tree, carriers []car
 	if isNew {
 		report.Results = append(report.Results, fn.Result{
 			Severity: fn.Warning, File: &fn.File{Path: file.Path()},
-			Message: fmt.Sprintf("%d files omitted, they can't be items of a list: %s carries them, `stoop run` writes them", len(omitted), file.Path()),
+			Message: fmt.Sprintf("%s omitted, being no resources; `stoop run` writes what this carrier holds", count(len(omitted), "file")),
 		})
 	}
 	_, err = layout.SaveList(l, out)
 	return err
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // envelope replaces the files of each target by one carrier of all of them.

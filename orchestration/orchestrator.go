@@ -342,11 +342,6 @@ func (r *run) merge(j *job) error {
 func (r *run) finish() (kptpkg.Tree, *Report, error) {
 	var errs []error
 	for _, j := range r.jobs {
-		if j.outcome != nil {
-			for _, res := range j.outcome.Results {
-				r.report.Results = append(r.report.Results, j.located(res))
-			}
-		}
 		if j.err == nil && !r.opts.Stateless {
 			j.err = r.record(j)
 		}
@@ -357,6 +352,11 @@ func (r *run) finish() (kptpkg.Tree, *Report, error) {
 			r.report.Results = append(r.report.Results, fn.Result{
 				Message: msg, Severity: fn.Info, ResourceRef: j.revision.Ref(), File: &fn.File{Path: j.file, Index: j.index},
 			})
+		}
+		if j.outcome != nil {
+			for _, res := range j.outcome.Results {
+				r.report.Results = append(r.report.Results, j.located(res))
+			}
 		}
 		r.report.Jobs = append(r.report.Jobs, Job{Revision: j.revision, Target: j.target, Action: j.action, Err: j.err})
 	}
@@ -380,13 +380,13 @@ func (j *job) located(res fn.Result) fn.Result {
 }
 
 func (j *job) summary() string {
-	n := j.pkg.Len()
+	n := count(j.pkg.Len(), "file")
 	switch {
 	case j.action == ActionCreate && j.outcome.Lock != nil:
 		l := j.outcome.Lock.Git
-		return fmt.Sprintf("package %s cloned from %s at %s (commit %s) and rendered: %d files", j.target, path.Join(strings.TrimSuffix(l.Repo, "/"), l.Directory), l.Ref, l.Commit, n)
+		return fmt.Sprintf("package %s cloned from %s of %s at %s (commit %s) and rendered: %s", j.target, l.Directory, l.Repo, l.Ref, l.Commit, n)
 	case j.action == ActionCreate:
-		return fmt.Sprintf("package %s made and rendered: %d files", j.target, n)
+		return fmt.Sprintf("package %s made and rendered: %s", j.target, n)
 	case j.action == ActionUpdate:
 		return fmt.Sprintf("package %s updated and rendered", j.target)
 	case j.action == ActionRebuild:
