@@ -12,7 +12,7 @@ say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 [ -t 1 ] && [ -z "${NO_COLOR:-}" ] || say() { printf '\n%s\n' "$*"; }
 
 say '# build stoop'
-CGO_ENABLED=0 go build ${GOBUILDFLAGS:-} -trimpath -o "$work/bin/stoop" .
+CGO_ENABLED=0 go build -trimpath -o "$work/bin/stoop" .
 PATH=$work/bin:$PATH
 stoop version
 

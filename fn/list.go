@@ -432,17 +432,31 @@ func writeResults(b *bytes.Buffer, results []Result) error {
 // unique leaves out results that were said already, so that saying the same
 // again on a second run changes nothing.
 func unique(results []Result) []Result {
-	seen := map[string]bool{}
+	seen := make(map[string]bool, len(results))
 	var out []Result
 	for _, r := range results {
-		key, err := yaml.Marshal(r)
-		if err == nil && seen[string(key)] {
-			continue
+		if key := r.key(); !seen[key] {
+			seen[key] = true
+			out = append(out, r)
 		}
-		seen[string(key)] = true
-		out = append(out, r)
 	}
 	return out
+}
+
+// key is equal for results that say the same.
+func (r Result) key() string {
+	ref, field, file := ResourceRef{}, Field{}, File{}
+	if r.ResourceRef != nil {
+		ref = *r.ResourceRef
+	}
+	if r.Field != nil {
+		field = *r.Field
+	}
+	if r.File != nil {
+		file = *r.File
+	}
+	// maps are printed in the order of their keys
+	return fmt.Sprintf("%q %q %q %q %q %q %d %q", r.Message, r.Severity, ref, field.Path, fmt.Sprint(field.CurrentValue, field.ProposedValue), file.Path, file.Index, r.Tags)
 }
 
 // keyed is a document as the value of a key.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,16 +11,29 @@ import (
 
 var severities = []fn.Severity{fn.Error, fn.Warning, fn.Info}
 
+// shown is how many results of each severity are printed; there may be one for
+// every field of a large package.
+var shown = map[fn.Severity]int{fn.Error: 100, fn.Warning: 20, fn.Info: 10}
+
 // printResults writes results to standard error, the worst first: hosts show
 // only the first lines.
 func (a *app) printResults(results []fn.Result) {
-	results = slices.Clone(results)
-	slices.SortStableFunc(results, func(x, y fn.Result) int {
-		return slices.Index(severities, severityOf(x)) - slices.Index(severities, severityOf(y))
-	})
-	for _, r := range results {
-		fmt.Fprintf(a.err, "%s: %s\n", severityOf(r), oneLine(r.Text()))
+	var b bytes.Buffer
+	for _, sev := range severities {
+		n := 0
+		for _, r := range results {
+			if severityOf(r) != sev {
+				continue
+			}
+			if n++; n <= shown[sev] {
+				fmt.Fprintf(&b, "%s: %s\n", sev, oneLine(r.Text()))
+			}
+		}
+		if more := n - shown[sev]; more > 0 {
+			fmt.Fprintf(&b, "%s: and %d more\n", sev, more)
+		}
 	}
+	_, _ = a.err.Write(b.Bytes())
 }
 
 // severityOf is the severity, info where a function left it out, as the

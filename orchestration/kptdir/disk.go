@@ -53,9 +53,10 @@ func (d *disk) symlink(target, name string) error {
 	return d.root.Symlink(target, name)
 }
 
-// create makes a new file and syncs it. It gets the owner and permissions of
-// the file old where there is one, and is executable as asked.
-func (d *disk) create(name string, content []byte, executable bool, old fs.FileInfo) error {
+// create makes a new file and syncs it, unless many are made that syncAll will
+// sync together. It gets the owner and permissions of the file old where there
+// is one, and is executable as asked.
+func (d *disk) create(name string, content []byte, executable bool, old fs.FileInfo, many bool) error {
 	if err := d.step("create", name); err != nil {
 		return err
 	}
@@ -67,10 +68,10 @@ func (d *disk) create(name string, content []byte, executable bool, old fs.FileI
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.fill(f, name, content, executable, old), f.Close())
+	return errors.Join(d.fill(f, name, content, executable, old, many), f.Close())
 }
 
-func (d *disk) fill(f *os.File, name string, content []byte, executable bool, old fs.FileInfo) error {
+func (d *disk) fill(f *os.File, name string, content []byte, executable bool, old fs.FileInfo, many bool) error {
 	if err := d.step("write", name); err != nil {
 		return err
 	}
@@ -90,10 +91,25 @@ func (d *disk) fill(f *os.File, name string, content []byte, executable bool, ol
 			return err
 		}
 	}
+	if many {
+		return nil
+	}
 	if err := d.step("sync", name); err != nil {
 		return err
 	}
 	return f.Sync()
+}
+
+// syncAll makes everything written to the directory's file system last.
+func (d *disk) syncAll() error {
+	if err := d.step("sync", "."); err != nil {
+		return err
+	}
+	f, err := d.root.Open(".")
+	if err != nil {
+		return err
+	}
+	return errors.Join(syncFileSystem(f), f.Close())
 }
 
 // syncDir makes the renames and removals in a directory last.

@@ -112,16 +112,23 @@ type transaction struct {
 func (t *transaction) prepare(ctx context.Context, files []*kptpkg.File) error {
 	group, running := errgroup.WithContext(ctx)
 	group.SetLimit(16) // syncs that wait together cost the disk one
+	// each sync costs processor time too; past a few files one for all is cheaper
+	many := canSyncFileSystem && len(files) > 16
 	for i, f := range files {
 		group.Go(func() error {
 			if err := running.Err(); err != nil {
 				return err
 			}
-			return t.stage(i, f)
+			return t.stage(i, f, many)
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return err
+	}
+	if many {
+		if err := t.syncAll(); err != nil {
+			return failed(stageName, "sync", err)
+		}
 	}
 	for i := range t.waits {
 		t.waits[i] = true
@@ -137,7 +144,7 @@ func (t *transaction) prepare(ctx context.Context, files []*kptpkg.File) error {
 		return err
 	}
 	temp := path.Join(stageName, manifestTemp)
-	if err := t.create(temp, text, false, nil); err != nil {
+	if err := t.create(temp, text, false, nil, false); err != nil {
 		return failed(temp, "write", err)
 	}
 	// what is staged has to last before the manifest does
@@ -152,7 +159,7 @@ func (t *transaction) prepare(ctx context.Context, files []*kptpkg.File) error {
 	return nil
 }
 
-func (t *transaction) stage(i int, f *kptpkg.File) error {
+func (t *transaction) stage(i int, f *kptpkg.File, many bool) error {
 	content, err := f.Bytes()
 	if err != nil {
 		return err
@@ -164,7 +171,7 @@ func (t *transaction) stage(i int, f *kptpkg.File) error {
 		if statErr != nil || !old.Mode().IsRegular() {
 			old = nil
 		}
-		err = t.create(staged(i), content, f.Mode() == kptpkg.Executable, old)
+		err = t.create(staged(i), content, f.Mode() == kptpkg.Executable, old, many)
 	}
 	if err != nil {
 		return failed(f.Path(), "stage", err)
