@@ -31,10 +31,10 @@ lint:
 # processor time beside kpt and a plain YAML round trip
 .PHONY: bench
 bench:
-	$(GO) run ./testdata/bench
+	$(GO) run ./internal/bench
 
-# the container image
+# the container image, from the binary alone
 .PHONY: image
 image:
-	CGO_ENABLED=0 GOOS=linux $(GO) build -trimpath -ldflags "-s -w" -o bin/image/stoop .
-	docker build -t stoop -f Dockerfile bin/image
+	CGO_ENABLED=0 GOOS=linux $(GO) build -trimpath -ldflags "-s -w" -o bin/stoop .
+	docker build -t stoop .

@@ -2,9 +2,11 @@ package fn
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,12 +21,15 @@ const (
 	wirePath, wireOldPath   = "internal.config.kubernetes.io/path", "config.kubernetes.io/path"
 	wireIndex, wireOldIndex = "internal.config.kubernetes.io/index", "config.kubernetes.io/index"
 	wireID, wireOldID       = "internal.config.kubernetes.io/id", "config.k8s.io/id"
+	// wirePackage is the directory of the resource's package. kpt writes it as
+	// the host has it; here it starts at what is rendered, "/".
+	wirePackage = "internal.config.kubernetes.io/package-path"
 )
 
 // isWire says whether EncodeCall adds the annotation.
 func isWire(key string) bool {
 	switch key {
-	case wirePath, wireOldPath, wireIndex, wireOldIndex, wireID, wireOldID:
+	case wirePath, wireOldPath, wireIndex, wireOldIndex, wireID, wireOldID, wirePackage:
 		return true
 	}
 	return false
@@ -44,6 +49,9 @@ func EncodeCall(c *Call) ([]byte, error) {
 	for i, o := range c.Items {
 		id := strconv.Itoa(i)
 		add := append([]annotation{{wireID, id}, {wireOldID, id}}, placeAnnotations(o)...)
+		if o.Package != "" {
+			add = append(add, annotation{wirePackage, path.Join("/", o.Package)})
+		}
 		n, err := annotated(o.Node.YNode(), add)
 		if err != nil {
 			return nil, &ResultError{
@@ -125,6 +133,9 @@ func DecodeCall(c *Call, answer []byte) error {
 		}
 		if news[i].Path, news[i].Index, err = place(o, a); err != nil {
 			return fail(err)
+		}
+		if dir := a[wirePackage]; dir != "" && (o.Node == nil || o.Package != "") {
+			news[i].Package = cmp.Or(strings.Trim(dir, "/"), ".")
 		}
 		var old *yaml.Node
 		if o.Node != nil {

@@ -18,21 +18,19 @@ import (
 // order is a PackageRevision that this workspace asks to be carried out.
 type order struct {
 	file     string // in the workspace; where it will be for a new function config
-	index    int    // of the document in the file
+	number   int    // of the document among the file's; -1 for a new function config
+	index    int    // as results count documents: those with content
 	doc      *yamldoc.Doc
 	revision *api.PackageRevision
 	target   string
-	config   bool // given as function config
-	isNew    bool // a function config that isn't in the workspace
 }
 
 // found is all that a workspace says to stoop.
 type found struct {
 	orders       []*order
 	repositories map[string]*api.Repository // by namespace/name
-	carriers     map[string]bool            // files that hold carriers only
-	orderFiles   map[string]bool            // files that hold orders only
-	mixed        map[string]bool            // files that hold both orders and content
+	own          map[string]bool            // files that hold nothing but objects for stoop
+	mixed        map[string]bool            // files that hold such objects beside content
 	notes        []fn.Result                // objects that look like orders and aren't
 }
 
@@ -41,20 +39,15 @@ type found struct {
 // exist, and unless it is a Repository it has to be local config. All others
 // are content.
 func discover(ws kptpkg.Tree, config *yamldoc.Doc) (*found, error) {
-	f := &found{
-		repositories: map[string]*api.Repository{},
-		carriers:     map[string]bool{}, orderFiles: map[string]bool{}, mixed: map[string]bool{},
-	}
+	f := &found{repositories: map[string]*api.Repository{}, own: map[string]bool{}, mixed: map[string]bool{}}
 	var errs []error
 	for _, p := range ws.Paths() {
-		file := ws.File(p)
-		if !file.IsYAML() || path.Base(p) == kptpkg.KptfileName || !mentionsStoop(file) {
-			continue
+		if file := ws.File(p); mayHoldOrders(file) {
+			errs = append(errs, f.readFile(ws, file))
 		}
-		errs = append(errs, f.readFile(ws, file))
 	}
 	if config != nil {
-		errs = append(errs, f.readConfig(config))
+		errs = append(errs, at(f.readConfig(config), "functionConfig", 0))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -62,13 +55,19 @@ func discover(ws kptpkg.Tree, config *yamldoc.Doc) (*found, error) {
 	return f, nil
 }
 
-// groups are the API groups of the objects that stoop reads. A file that
-// mentions none of them can't hold one and isn't parsed.
-var groups = [][]byte{[]byte("porch.kpt.dev"), []byte("stoop.dev")}
+// groups are the API groups of the objects that stoop reads.
+var groups = []string{"porch.kpt.dev", "stoop.dev"}
 
-func mentionsStoop(f *kptpkg.File) bool {
-	b, err := f.Bytes()
-	return err == nil && slices.ContainsFunc(groups, func(g []byte) bool { return bytes.Contains(b, g) })
+// mayHoldOrders says whether a file has to be parsed to know what it holds: of
+// a file that mentions none of the groups, and has no escapes that could spell
+// one, that is known without.
+func mayHoldOrders(f *kptpkg.File) bool {
+	if !f.IsYAML() || path.Base(f.Path()) == kptpkg.KptfileName {
+		return false
+	}
+	text := f.Text()
+	return text == nil || bytes.ContainsAny(text, "\\\x00") ||
+		slices.ContainsFunc(groups, func(g string) bool { return bytes.Contains(text, []byte(g)) })
 }
 
 func (f *found) readFile(ws kptpkg.Tree, file *kptpkg.File) error {
@@ -76,73 +75,129 @@ func (f *found) readFile(ws kptpkg.Tree, file *kptpkg.File) error {
 	pkg, ok := ws.PackageOf(path.Dir(p))
 	declaring := !ok || pkg == "."
 	var errs []error
-	orders, carriers, others := 0, 0, 0
-	index := -1
+	own, others, index := 0, 0, 0
 	for i, d := range file.Docs() {
 		root, err := d.Root()
-		if err != nil {
-			// Not YAML, so not an order; whoever uses the file will say so.
-			return nil
-		}
-		if root == nil {
+		switch {
+		case err != nil:
+			if declaring && seemsOrder(d) {
+				errs = append(errs, at(brokenOrder(file, i, err), p, index))
+			}
+			others++
+		case root == nil:
 			continue
+		default:
+			o, mine, err := f.readObject(root, file, i, pkg, declaring, index)
+			switch {
+			case err != nil:
+				errs = append(errs, at(err, p, index))
+			case o != nil:
+				f.orders = append(f.orders, &order{file: p, number: i, index: index, doc: d, revision: o})
+			}
+			if mine {
+				own++
+			} else {
+				others++
+			}
 		}
 		index++
-		head := headOf(root)
-		switch {
-		case !api.Known(head.APIVersion, head.Kind):
-			others++
-			continue
-		case head.Kind == "Repository":
-			others++
-			if declaring {
-				errs = append(errs, at(f.addRepository(root), p, index))
-			}
-			continue
-		case !declaring:
-			f.ignore(head, p, index, fmt.Sprintf("not carried out: it is content of the package %s, not of the root package; move it there and give it annotation %s: \"true\" if it is meant for stoop", pkg, api.LocalConfigAnnotation))
-			others++
-			continue
-		case !head.IsLocalConfig():
-			f.ignore(head, p, index, fmt.Sprintf("not carried out: it may be meant for a cluster; add annotation %s: \"true\" if it is meant for stoop", api.LocalConfigAnnotation))
-			others++
-			continue
-		}
-		obj, err := api.Decode(root, 0)
-		if err != nil {
-			errs = append(errs, at(err, p, index))
-			continue
-		}
-		switch o := obj.(type) {
-		case *api.PackageRevision:
-			orders++
-			f.orders = append(f.orders, &order{file: p, index: i, doc: d, revision: o})
-		case *api.PackageRevisionResources:
-			if o.Metadata.Annotations[api.CarrierAnnotation] != "" {
-				carriers++
-				continue
-			}
-			errs = append(errs, at(resultError(o, "spec.resources", "replacing a package's resources is not built yet: edit the files themselves, or say that the object is luggage with annotation "+api.CarrierAnnotation, ErrNotBuilt), p, index))
-		}
 	}
 	switch {
-	case orders == 0 && carriers == 0:
-	case others > 0:
-		f.mixed[p] = true
-	case orders == 0:
-		f.carriers[p] = true
+	case own == 0:
+	case others == 0:
+		f.own[p] = true
 	default:
-		f.orderFiles[p] = true
+		f.mixed[p] = true
 	}
 	return errors.Join(errs...)
+}
+
+// readObject reads one object of a file; mine says that it is stoop's rather
+// than content, and the revision returned is an order.
+func (f *found) readObject(root *yaml.Node, file *kptpkg.File, place int, pkg string, declaring bool, index int) (_ *api.PackageRevision, mine bool, _ error) {
+	head := headOf(root)
+	known := api.Known(head.APIVersion, head.Kind)
+	switch {
+	case !known && !(declaring && head.IsLocalConfig() && ours(head.APIVersion)):
+		return nil, false, nil
+	case head.Kind == "Repository":
+		if !declaring {
+			return nil, false, nil
+		}
+		return nil, head.IsLocalConfig(), f.addRepository(root, lineOf(file, place))
+	case !declaring:
+		f.ignore(head, file.Path(), index, fmt.Sprintf("not carried out: it is content of the package %s, not of the root package; move it there and give it annotation %s: \"true\" if it is meant for stoop", pkg, api.LocalConfigAnnotation))
+		return nil, false, nil
+	case !head.IsLocalConfig():
+		f.ignore(head, file.Path(), index, fmt.Sprintf("not carried out: it may be meant for a cluster; add annotation %s: \"true\" if it is meant for stoop", api.LocalConfigAnnotation))
+		return nil, false, nil
+	}
+	obj, err := api.Decode(root, lineOf(file, place))
+	if err != nil {
+		return nil, true, err
+	}
+	switch o := obj.(type) {
+	case *api.PackageRevision:
+		return o, true, nil
+	case *api.PackageRevisionResources:
+		if o.Metadata.Annotations[api.CarrierAnnotation] == "" {
+			return nil, true, resultError(o, "spec.resources", "replacing a package's resources is not built yet: edit the files themselves, or say that the object is luggage with annotation "+api.CarrierAnnotation, ErrNotBuilt)
+		}
+	}
+	return nil, true, nil
+}
+
+// ours says whether objects of the version are either read by stoop or wrong.
+func ours(apiVersion string) bool {
+	group, _, _ := strings.Cut(apiVersion, "/")
+	return slices.Contains(groups, group)
+}
+
+// lineOf is the line on which the i-th document of a file begins, 0 when the
+// file wasn't read from text.
+func lineOf(file *kptpkg.File, i int) int {
+	if file.Text() == nil {
+		return 0
+	}
+	line := 1
+	for _, d := range file.Docs()[:i] {
+		b, err := d.Bytes()
+		if err != nil {
+			return 0
+		}
+		line += bytes.Count(b, []byte("\n"))
+	}
+	return line
+}
+
+// seemsOrder says whether a document that isn't YAML was meant to be an object
+// for stoop: one of its lines gives such an API version.
+func seemsOrder(d *yamldoc.Doc) bool {
+	text, err := d.Bytes()
+	if err != nil {
+		return false
+	}
+	for line := range bytes.Lines(text) {
+		if v, ok := bytes.CutPrefix(line, []byte("apiVersion:")); ok && ours(strings.Trim(string(v), " \t\r\n\"'")) {
+			return true
+		}
+	}
+	return false
+}
+
+func brokenOrder(file *kptpkg.File, i int, err error) error {
+	return &fn.ResultError{Result: fn.Result{
+		Severity: fn.Error,
+		Message:  fmt.Sprintf("is not YAML, and seems to hold an object for stoop: %s: correct it, or take the file out", kptpkg.ShiftLines(err.Error(), max(lineOf(file, i)-1, 0))),
+	}, Err: err}
 }
 
 func (f *found) ignore(head *api.Header, p string, index int, message string) {
 	f.notes = append(f.notes, fn.Result{Message: message, Severity: fn.Info, ResourceRef: head.Ref(), File: &fn.File{Path: p, Index: index}})
 }
 
-func (f *found) addRepository(root *yaml.Node) error {
-	obj, err := api.Decode(root, 0)
+func (f *found) addRepository(root *yaml.Node, line int) error {
+	obj, err := api.Decode(root, line)
 	if err != nil {
 		return err
 	}
@@ -183,31 +238,17 @@ func (f *found) repository(pr *api.PackageRevision) *api.Repository {
 // readConfig takes the function config for an order. One that is also an item
 // is the item's newer version: it keeps the item's record.
 func (f *found) readConfig(config *yamldoc.Doc) error {
-	root, err := config.Copy()
-	if err != nil || root == nil {
+	pr, err := decodeConfig(config)
+	if err != nil || pr == nil {
 		return err
-	}
-	var pr *api.PackageRevision
-	switch head := headOf(root); {
-	case head.Kind == "ConfigMap" && head.APIVersion == "v1":
-		if pr, err = api.FromConfigMap(root); err != nil || pr == nil {
-			return at(err, "functionConfig", 0)
-		}
-	default:
-		obj, err := api.Decode(root, 0)
-		if err != nil {
-			return at(err, "functionConfig", 0)
-		}
-		var ok bool
-		if pr, ok = obj.(*api.PackageRevision); !ok {
-			return at(resultError(obj, "kind", "can't be a function config: give a PackageRevision, or a ConfigMap with type=clone repo=… ref=… directory=…", nil), "functionConfig", 0)
-		}
 	}
 	if pr.Metadata.Annotations == nil {
 		pr.Metadata.Annotations = map[string]string{}
 	}
-	for _, a := range []string{functionAnnotation, pathAnnotation, indexAnnotation, packagePathAnnotation, legacyPathAnnotation, legacyIndexAnnotation} {
-		delete(pr.Metadata.Annotations, a)
+	for a := range pr.Metadata.Annotations {
+		if hostAnnotations[a] || a == functionAnnotation {
+			delete(pr.Metadata.Annotations, a)
+		}
 	}
 	pr.Metadata.Annotations[api.LocalConfigAnnotation] = "true"
 	for _, o := range f.orders {
@@ -223,21 +264,42 @@ func (f *found) readConfig(config *yamldoc.Doc) error {
 		if !sameOrder(o.revision, pr) {
 			o.doc = o.doc.With(api.Node(pr))
 		}
-		o.revision, o.config = pr, true
+		o.revision = pr
 		return nil
 	}
 	f.orders = append(f.orders, &order{
-		file: path.Join(ordersDir, strings.ToLower(pr.Kind)+"-"+pr.Metadata.Name+".yaml"),
-		doc:  yamldoc.FromNode(api.Node(pr)), revision: pr, config: true, isNew: true,
+		file:   path.Join(ordersDir, strings.ToLower(pr.Kind)+"-"+pr.Metadata.Name+".yaml"),
+		number: -1, doc: yamldoc.FromNode(api.Node(pr)), revision: pr,
 	})
 	return nil
+}
+
+// decodeConfig reads a function config, nil when it is empty.
+func decodeConfig(config *yamldoc.Doc) (*api.PackageRevision, error) {
+	root, err := config.Root()
+	if err != nil || root == nil {
+		return nil, err
+	}
+	if head := headOf(root); head.Kind == "ConfigMap" && head.APIVersion == "v1" {
+		return api.FromConfigMap(root)
+	}
+	obj, err := api.Decode(root, 0)
+	if err != nil {
+		return nil, err
+	}
+	pr, ok := obj.(*api.PackageRevision)
+	if !ok {
+		return nil, resultError(obj, "kind", "can't be a function config: give a PackageRevision, or a ConfigMap with type=clone repo=… ref=… directory=…", nil)
+	}
+	return pr, nil
 }
 
 // sameOrder says whether two versions of an object ask for the same.
 func sameOrder(a, b *api.PackageRevision) bool {
 	n := len(a.Spec.Tasks)
 	return n == len(b.Spec.Tasks) && a.TaskDigest(n) == b.TaskDigest(n) && a.ObservedDigest() == b.ObservedDigest() &&
-		a.Lifecycle() == b.Lifecycle() && a.Spec.PackageName == b.Spec.PackageName && a.Spec.Repository == b.Spec.Repository
+		a.Lifecycle() == b.Lifecycle() && a.Spec.PackageName == b.Spec.PackageName && a.Spec.Repository == b.Spec.Repository &&
+		a.Metadata.Annotations[api.TargetAnnotation] == b.Metadata.Annotations[api.TargetAnnotation]
 }
 
 // headOf reads the head of any object, leniently.
@@ -252,7 +314,8 @@ func headOf(root *yaml.Node) *api.Header {
 	}
 }
 
-// at gives the results in err the file they are about.
+// at says which file err is about, of each that is joined in it, unless it says
+// so itself.
 func at(err error, file string, index int) error {
 	if err == nil {
 		return nil
@@ -264,12 +327,10 @@ func at(err error, file string, index int) error {
 		}
 		return errors.Join(out...)
 	}
-	var re *fn.ResultError
-	if !errors.As(err, &re) {
-		return fmt.Errorf("%s: %w", file, err)
+	r := fn.ResultOf(err)
+	if r.File != nil {
+		return err
 	}
-	if re.Result.File == nil {
-		re.Result.File = &fn.File{Path: file, Index: index}
-	}
-	return err
+	r.File = &fn.File{Path: file, Index: index}
+	return &fn.ResultError{Result: r, Err: err}
 }

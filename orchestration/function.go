@@ -3,7 +3,9 @@ package orchestration
 import (
 	"context"
 	"fmt"
+	"path"
 	"slices"
+	"strings"
 
 	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/internal/yamldoc"
@@ -16,7 +18,8 @@ type Function struct {
 	// Handler carries out the orders of the list.
 	Handler *TaskHandler
 	// Envelope returns each target as one PackageRevisionResources with all
-	// its files, rather than as items.
+	// its files, rather than as items. A package made in place of the declaring
+	// one comes back as items all the same.
 	Envelope bool
 	// Validate returns no items: a kustomize validator fails for any it gets.
 	Validate bool
@@ -26,37 +29,33 @@ type Function struct {
 }
 
 // Process carries out the orders of a list: the function config and those
-// among its items. With an error the list's items are as they were, and what
-// there is to say is among its results either way.
-func (f *Function) Process(ctx context.Context, l *fn.List) error {
-	items := slices.Clone(l.Items)
-	docs := make([]*fn.Item, len(items))
-	for i, it := range items {
-		c := *it
-		docs[i] = &c
-	}
-	report, err := f.process(ctx, l)
-	if err == nil {
-		l.Results = append(l.Results, report.Results...)
-		return nil
-	}
-	l.Items = docs
-	if report == nil {
-		l.Results = append(l.Results, fn.ResultsOf(err)...)
-	} else {
-		l.Results = append(l.Results, report.Results...)
-	}
+// among its items. With an error (a panic is one too) the list's items are as
+// they were, and what there is to say is among its results either way.
+func (f *Function) Process(ctx context.Context, l *fn.List) (err error) {
+	items := l.Items
+	defer func() {
+		if p := recover(); p != nil {
+			err = bug(p)
+			l.Results = append(l.Results, fn.ResultOf(err))
+		}
+		if err != nil {
+			l.Items = items
+		}
+	}()
+	results, err := f.process(ctx, l)
+	l.Results = append(l.Results, results...)
 	return err
 }
 
-func (f *Function) process(ctx context.Context, l *fn.List) (*Report, error) {
+// process returns what there is to say, the error included.
+func (f *Function) process(ctx context.Context, l *fn.List) ([]fn.Result, error) {
 	ws, layout, err := OpenList(l, f.Kustomize)
 	if err != nil {
-		return nil, err
+		return fn.ResultsOf(err), err
 	}
 	ws, carriers, err := unpack(ws)
 	if err != nil {
-		return nil, err
+		return fn.ResultsOf(err), err
 	}
 	opts := Options{Config: l.Config, Stateless: layout.Host == Kustomize}
 	if layout.Host == KptRender {
@@ -66,54 +65,100 @@ func (f *Function) process(ctx context.Context, l *fn.List) (*Report, error) {
 		opts.RefuseCreation = "the host passed no Kptfile of the declaring package, so it may have left out more: run without selectors (--match-…), or make a Kptfile first (kpt pkg init)"
 	}
 	out, report, err := Run(ctx, f.Handler, ws, opts)
-	if err != nil {
-		return report, err
+	if report == nil {
+		return fn.ResultsOf(err), err
 	}
+	if err != nil {
+		return report.undone(), err
+	}
+	results, err := f.save(l, layout, out, report, carriers)
+	if err != nil {
+		return fn.ResultsOf(err), err
+	}
+	return append(report.Results, results...), nil
+}
+
+// save makes the workspace the list's items, as the host wants them.
+func (f *Function) save(l *fn.List, layout *Layout, out kptpkg.Tree, report *Report, carriers []carrier) ([]fn.Result, error) {
 	switch {
 	case f.Validate:
 		l.Items = nil
-		return report, nil
+		return nil, nil
 	case layout.Host == Kustomize:
-		if out, err = layout.resourcesOnly(out); err != nil {
-			return report, err
+		out, err := layout.resourcesOnly(out)
+		if err != nil {
+			return nil, err
 		}
-		_, err = layout.SaveList(l, out)
-		return report, err
+		return nil, layout.SaveList(l, out)
 	}
-	if f.Envelope {
-		if out, err = envelope(out, report, carriers); err != nil {
-			return report, err
+	var (
+		docs    []placedDoc
+		results []fn.Result
+		gone    []string
+	)
+	for _, j := range report.Jobs {
+		pkg := out.Sub(j.Target)
+		if !f.Envelope || j.Target == "." || pkg.Len() == 0 {
+			continue
+		}
+		d, left, err := packTarget(pkg, j.Target, carriers)
+		if err != nil {
+			return nil, err
+		}
+		docs, results = append(docs, d), append(results, left...)
+		for _, p := range pkg.Paths() {
+			gone = append(gone, path.Join(j.Target, p))
 		}
 	}
-	return report, saveWithCarrier(l, layout, out, carriers, report)
+	out = out.Without(gone...)
+	if omitted := layout.Omitted(out); len(omitted) > 0 {
+		d, said, err := packFiles(omitted, carriers)
+		if err != nil {
+			return nil, err
+		}
+		if d.doc != nil {
+			docs = append(docs, d)
+		}
+		results = append(results, said...)
+	}
+	out, err := withDocs(out, docs)
+	if err != nil {
+		return nil, err
+	}
+	return results, layout.SaveList(l, out)
 }
 
-// saveWithCarrier saves files as items, and those that can't be items in a
-// carrier.
-func saveWithCarrier(l *fn.List, layout *Layout, out kptpkg.Tree, carriers []carrier, report *Report) error {
-	var omitted []*kptpkg.File
-	for _, p := range out.Paths() {
-		if f := out.File(p); !travels(f) {
-			omitted = append(omitted, f)
+// placedDoc is a document for a file.
+type placedDoc struct {
+	file   string
+	number int // which of the file's documents it replaces, -1: it is a new one
+	doc    *yamldoc.Doc
+}
+
+// withDocs puts documents into files, which need not be there yet.
+func withDocs(t kptpkg.Tree, placed []placedDoc) (kptpkg.Tree, error) {
+	docs := map[string][]*yamldoc.Doc{}
+	for _, d := range placed {
+		ds, ok := docs[d.file]
+		if f := t.File(d.file); !ok && f != nil {
+			ds = slices.Clone(f.Docs())
+		}
+		if d.number < 0 {
+			ds = append(ds, d.doc)
+		} else {
+			ds[d.number] = d.doc
+		}
+		docs[d.file] = ds
+	}
+	var files []*kptpkg.File
+	for p, ds := range docs {
+		if f := t.File(p); f != nil {
+			files = append(files, f.WithDocs(ds...))
+		} else {
+			files = append(files, kptpkg.NewDocs(p, ds...))
 		}
 	}
-	file, isNew, err := packFiles(omitted, carriers)
-	if err != nil {
-		return err
-	}
-	if file != nil {
-		if out, err = out.With(file); err != nil {
-			return err
-		}
-	}
-	if isNew {
-		report.Results = append(report.Results, fn.Result{
-			Severity: fn.Warning, File: &fn.File{Path: file.Path()},
-			Message: fmt.Sprintf("%s omitted, being no resources; `stoop run` writes what this carrier holds", count(len(omitted), "file")),
-		})
-	}
-	_, err = layout.SaveList(l, out)
-	return err
+	return t.With(files...)
 }
 
 func count(n int, what string) string {
@@ -123,22 +168,13 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// envelope replaces the files of each target by one carrier of all of them.
-func envelope(ws kptpkg.Tree, report *Report, carriers []carrier) (kptpkg.Tree, error) {
-	out := ws
-	for _, j := range report.Jobs {
-		if j.Target == "." {
-			continue
-		}
-		file, err := packTarget(ws, j.Target, carriers)
-		if err != nil {
-			return ws, err
-		}
-		if out, err = out.Replace(j.Target, kptpkg.Tree{}).With(file); err != nil {
-			return ws, err
-		}
+// some names the first of a list and says how many more there are.
+func some(names []string) string {
+	const show = 3
+	if n := len(names) - show; n > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:show], ", "), n)
 	}
-	return out, nil
+	return strings.Join(names, ", ")
 }
 
 // resourcesOnly leaves out what a kustomize build must not get: Kptfiles,
@@ -150,7 +186,7 @@ func (lay *Layout) resourcesOnly(ws kptpkg.Tree) (kptpkg.Tree, error) {
 	for _, p := range ws.Paths() {
 		f := ws.File(p)
 		var kept []*yamldoc.Doc
-		if travels(f) {
+		if lay.travels(f) {
 			for _, d := range f.Docs() {
 				root, err := d.Root()
 				if err != nil {
@@ -160,8 +196,7 @@ func (lay *Layout) resourcesOnly(ws kptpkg.Tree) (kptpkg.Tree, error) {
 					continue
 				}
 				head := headOf(root)
-				_, fromHost := lay.byOrigin[d.Origin()]
-				if head.Kind == "Kptfile" || (head.IsLocalConfig() && (!fromHost || api.Known(head.APIVersion, head.Kind))) {
+				if head.Kind == "Kptfile" || (head.IsLocalConfig() && (lay.slotOf(d) == nil || api.Known(head.APIVersion, head.Kind))) {
 					continue
 				}
 				kept = append(kept, d)

@@ -86,10 +86,13 @@ func (h *TaskHandler) ApplyTask(ctx context.Context, draft Draft, repo *api.Repo
 }
 
 func (h *TaskHandler) applyTask(ctx context.Context, draft Draft, repo *api.Repository, pr *api.PackageRevision, i int) (*Outcome, error) {
+	if err := pr.ValidateTask(i); err != nil {
+		return nil, err
+	}
 	t := &pr.Spec.Tasks[i]
 	kind, ok := task.Find(string(t.Type))
 	if !ok {
-		return nil, resultError(pr, fmt.Sprintf("spec.tasks[%d].type", i), fmt.Sprintf("tasks of type %s are not built yet", t.Type), ErrNotBuilt)
+		return nil, resultError(pr, fmt.Sprintf("spec.tasks[%d].type", i), fmt.Sprintf("tasks of type %s are not built yet: this version makes packages by init and clone", t.Type), ErrNotBuilt)
 	}
 	return h.run(ctx, draft, kind, &task.Job{
 		Revision: pr, Task: t, TaskIndex: i,
@@ -105,6 +108,9 @@ func (h *TaskHandler) applyTask(ctx context.Context, draft Draft, repo *api.Repo
 func (h *TaskHandler) DoPRMutations(ctx context.Context, oldObj, newObj *api.PackageRevision, repo *api.Repository, draft Draft) (*Outcome, error) {
 	if oldObj.Lifecycle() != api.Draft {
 		return nil, nil
+	}
+	if err := newObj.Validate(); err != nil {
+		return nil, err
 	}
 	n := len(oldObj.Spec.Tasks)
 	if n > len(newObj.Spec.Tasks) || oldObj.TaskDigest(n) != newObj.TaskDigest(n) {

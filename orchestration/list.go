@@ -1,6 +1,7 @@
 package orchestration
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -72,11 +73,11 @@ type slot struct {
 	item     *fn.Item
 	path     string // in the workspace
 	index    int
+	hasIndex bool
 	hasPath  bool
 	pkgPath  string       // package-path annotation, "" without
 	host     []*yaml.Node // key, value, key, value… of the host's annotations
 	at       []int        // where they were among the annotations' entries
-	hadNotes bool         // whether an annotations field is left without them
 	stripped *yamldoc.Doc
 }
 
@@ -118,23 +119,26 @@ func OpenList(l *fn.List, kustomize bool) (kptpkg.Tree, *Layout, error) {
 	}
 
 	files := map[string][]*slot{}
-	for i, s := range slots {
-		if err := lay.place(s, i, files); err != nil {
-			return kptpkg.Tree{}, nil, err
+	for _, s := range slots {
+		if s.hasPath && lay.Host != Kustomize {
+			if err := lay.place(s); err != nil {
+				return kptpkg.Tree{}, nil, err
+			}
+			files[s.path] = append(files[s.path], s)
 		}
-		files[s.path] = append(files[s.path], s)
+	}
+	for i, s := range slots {
+		if !s.hasPath || lay.Host == Kustomize {
+			lay.placeLoose(s, i, files)
+			files[s.path] = append(files[s.path], s)
+		}
 		lay.byOrigin[s.stripped.Origin()] = s
 	}
 	var all []*kptpkg.File
 	for _, p := range slices.Sorted(maps.Keys(files)) {
-		ss := files[p]
-		slices.SortStableFunc(ss, func(a, b *slot) int { return a.index - b.index })
-		docs := make([]*yamldoc.Doc, len(ss))
-		for i, s := range ss {
-			if i > 0 && s.hasPath && s.index == ss[i-1].index {
-				return kptpkg.Tree{}, nil, itemError(s, fmt.Sprintf("path %q and index %d were given to another item too: the list is inconsistent, remove one of the items or its annotations", s.path, s.index))
-			}
-			docs[i] = s.stripped
+		docs, err := ordered(files[p])
+		if err != nil {
+			return kptpkg.Tree{}, nil, err
 		}
 		all = append(all, kptpkg.NewDocs(p, docs...))
 	}
@@ -148,37 +152,66 @@ func OpenList(l *fn.List, kustomize bool) (kptpkg.Tree, *Layout, error) {
 	return t, lay, nil
 }
 
-// place gives a slot its path in the workspace.
-func (lay *Layout) place(s *slot, i int, files map[string][]*slot) error {
+// ordered are the documents of one file: by their index, those without one
+// behind the others.
+func ordered(slots []*slot) ([]*yamldoc.Doc, error) {
+	next := 0
+	for _, s := range slots {
+		if s.hasIndex {
+			next = max(next, s.index+1)
+		}
+	}
+	for _, s := range slots {
+		if !s.hasIndex {
+			s.index = next
+			next++
+		}
+	}
+	slices.SortStableFunc(slots, func(a, b *slot) int { return cmp.Compare(a.index, b.index) })
+	docs := make([]*yamldoc.Doc, len(slots))
+	for i, s := range slots {
+		if i > 0 && s.index == slots[i-1].index {
+			return nil, itemError(s, fmt.Sprintf("path %q and index %d were given to another item too: the list is inconsistent, remove one of the items or its annotations", s.path, s.index))
+		}
+		docs[i] = s.stripped
+	}
+	return docs, nil
+}
+
+// placeLoose makes up a file for the i-th item, which has none or is one of
+// kustomize, whose paths are made up too.
+func (lay *Layout) placeLoose(s *slot, i int, files map[string][]*slot) {
 	if lay.Host == Kustomize {
-		// the paths kustomize writes are made up; every item stands alone
-		s.path, s.index, s.hasPath = fmt.Sprintf("item-%06d.yaml", i), 0, false
-		return nil
+		s.path, s.index, s.hasIndex, s.hasPath = fmt.Sprintf("item-%06d.yaml", i), 0, true, false
+		return
 	}
-	if !s.hasPath {
-		ref := (&fn.Object{Node: yaml.NewRNode(mustRoot(s.stripped))}).Ref()
-		base := strings.ToLower(ref.Kind + "_" + ref.Name)
-		if base == "_" || kptpkg.CheckPath(base) != nil || strings.Contains(base, "/") {
-			base = "item"
+	base := fmt.Sprintf("item-%06d", i)
+	if ref := (&fn.Object{Node: yaml.NewRNode(mustRoot(s.stripped))}).Ref(); ref.Kind != "" && ref.Name != "" {
+		named := strings.ToLower(ref.Kind + "_" + ref.Name)
+		if kptpkg.CheckPath(named+".yaml") == nil && !strings.Contains(named, "/") && files[named+".yaml"] == nil {
+			base = named
 		}
-		s.path = base + ".yaml"
-		for n := 2; files[s.path] != nil; n++ {
-			s.path = fmt.Sprintf("%s_%d.yaml", base, n)
-		}
-		return nil
 	}
-	if s.pkgPath != "" {
-		rel, ok := below(lay.root, s.pkgPath)
-		if !ok {
-			return itemError(s, fmt.Sprintf("%s %q is not below %q, the package being rendered", packagePathAnnotation, s.pkgPath, lay.root))
-		}
-		if err := kptpkg.CheckPath(s.path); err != nil {
-			return itemError(s, err.Error())
-		}
-		s.path = path.Join(rel, s.path)
+	for s.path = base + ".yaml"; files[s.path] != nil; s.path = base + ".yaml" {
+		base += "_"
 	}
+}
+
+// place gives a slot its path in the workspace.
+func (lay *Layout) place(s *slot) error {
 	if err := kptpkg.CheckPath(s.path); err != nil {
-		return itemError(s, err.Error())
+		return itemError(s, fmt.Sprintf("annotation %s: %v", pathAnnotation, err))
+	}
+	if s.pkgPath == "" {
+		return nil
+	}
+	rel, ok := below(lay.root, s.pkgPath)
+	if !ok {
+		return itemError(s, fmt.Sprintf("annotation %s: %q is not below %q, the package being rendered", packagePathAnnotation, s.pkgPath, lay.root))
+	}
+	s.path = path.Join(rel, s.path)
+	if err := kptpkg.CheckPath(s.path); err != nil {
+		return itemError(s, fmt.Sprintf("annotation %s: %v", packagePathAnnotation, err))
 	}
 	return nil
 }
@@ -272,7 +305,7 @@ func openItem(it *fn.Item) (*slot, error) {
 			if err != nil || n < 0 {
 				return nil, itemError(s, fmt.Sprintf("annotation %s: %q is no index, want 0, 1, 2…", k.Value, v.Value))
 			}
-			s.index = n
+			s.index, s.hasIndex = n, true
 		case packagePathAnnotation:
 			s.pkgPath = v.Value
 		}
@@ -281,9 +314,7 @@ func openItem(it *fn.Item) (*slot, error) {
 		return s, nil
 	}
 	annos.Content = kept
-	s.hadNotes = true
 	if len(kept) == 0 {
-		s.hadNotes = false
 		meta.Content = slices.Delete(meta.Content, at, at+2)
 	}
 	s.stripped = it.Doc.With(root)
@@ -325,9 +356,9 @@ func mustKey(orig *yaml.Node, at int) *yaml.Node {
 
 // SaveList puts the files of t back into the list they were opened from. Items
 // that are no longer in t are taken out, new documents are added at the end,
-// sorted by path. Files that can't travel as items are returned: the caller
-// puts them into a carrier.
-func (lay *Layout) SaveList(l *fn.List, t kptpkg.Tree) (omitted []*kptpkg.File, err error) {
+// sorted by path. Files that can't travel as items, see [Layout.Omitted], are
+// left out.
+func (lay *Layout) SaveList(l *fn.List, t kptpkg.Tree) error {
 	type place struct {
 		doc   *yamldoc.Doc
 		path  string
@@ -337,70 +368,96 @@ func (lay *Layout) SaveList(l *fn.List, t kptpkg.Tree) (omitted []*kptpkg.File, 
 	var added []place
 	for _, p := range t.Paths() {
 		f := t.File(p)
-		if !travels(f) {
-			omitted = append(omitted, f)
+		if !lay.travels(f) {
 			continue
 		}
 		next := 0 // the index of the next document that is new to the file
 		for _, d := range f.Docs() {
-			if s := lay.byOrigin[d.Origin()]; d.Origin() != nil && s != nil && s.path == p {
+			if s := lay.slotOf(d); s != nil && s.path == p {
 				next = max(next, s.index+1)
 			}
 		}
 		for _, d := range f.Docs() {
 			root, err := d.Root()
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", p, err)
+				return fmt.Errorf("%s: %w", p, err)
 			}
 			if root == nil {
 				continue
 			}
-			if s := lay.byOrigin[d.Origin()]; s != nil && d.Origin() != nil {
+			s := lay.slotOf(d)
+			_, twice := kept[s]
+			switch {
+			case s == nil || twice:
+				added = append(added, place{d, p, next})
+			case s.path != p:
+				kept[s] = place{d, p, next}
+			default:
 				kept[s] = place{d, p, s.index}
 				continue
 			}
-			added = append(added, place{d, p, next})
 			next++
 		}
 	}
-	items := l.Items[:0:0]
+	items := make([]*fn.Item, 0, len(kept)+len(added))
 	for _, it := range l.Items {
-		s := lay.byOrigin[it.Doc.Origin()]
+		s := lay.slotOf(it.Doc)
 		pl, ok := kept[s]
 		if !ok {
 			continue
 		}
-		if pl.doc != s.stripped {
+		if pl.doc != s.stripped || pl.path != s.path {
 			d, err := s.restore(pl.doc)
+			if err == nil && pl.path != s.path && lay.Host != Kustomize {
+				d, err = lay.annotate(d, pl.path, pl.index)
+			}
 			if err != nil {
-				return nil, err
+				return err
 			}
-			it.Doc = d
-		}
-		if pl.path != s.path {
-			if it.Doc, err = lay.annotate(it.Doc, pl.path, pl.index); err != nil {
-				return nil, err
-			}
+			changed := *it // the list's own items stay as they are
+			changed.Doc, it = d, &changed
 		}
 		items = append(items, it)
 	}
 	for _, pl := range added {
 		d := pl.doc
 		if lay.Host != Kustomize {
+			var err error
 			if d, err = lay.annotate(d, pl.path, pl.index); err != nil {
-				return nil, err
+				return err
 			}
 		}
 		items = append(items, fn.NewItem(d))
 	}
 	l.Items = items
-	return omitted, nil
+	return nil
 }
 
-// travels says whether a file can be items of a list: YAML whose documents are
-// all objects with apiVersion, kind and name. Hosts refuse others.
-func travels(f *kptpkg.File) bool {
-	if !f.IsYAML() {
+// slotOf is what the list said about a document, nil for one that it didn't
+// come with.
+func (lay *Layout) slotOf(d *yamldoc.Doc) *slot {
+	if d.Origin() == nil {
+		return nil
+	}
+	return lay.byOrigin[d.Origin()]
+}
+
+// Omitted are the files of t that can't be items of the list.
+func (lay *Layout) Omitted(t kptpkg.Tree) []*kptpkg.File {
+	var omitted []*kptpkg.File
+	for _, p := range t.Paths() {
+		if f := t.File(p); !lay.travels(f) {
+			omitted = append(omitted, f)
+		}
+	}
+	return omitted
+}
+
+// travels says whether a file can be items of the list: YAML whose documents
+// are all either items that the list came with or objects with apiVersion, kind
+// and name. Hosts refuse others.
+func (lay *Layout) travels(f *kptpkg.File) bool {
+	if !f.IsYAML() && f.Text() != nil {
 		return false
 	}
 	any := false
@@ -412,8 +469,7 @@ func travels(f *kptpkg.File) bool {
 		if root == nil {
 			continue
 		}
-		n := yaml.NewRNode(root)
-		if root.Kind != yaml.MappingNode || n.GetApiVersion() == "" || n.GetKind() == "" || n.GetName() == "" {
+		if lay.slotOf(d) == nil && kptpkg.NotKRM(root) != "" {
 			return false
 		}
 		any = true

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -44,6 +45,8 @@ type Report struct {
 	// Results is all there is to say, notes about the workspace first, then
 	// job by job. Every error is among them.
 	Results []fn.Result
+
+	notes []fn.Result // those about the workspace
 }
 
 // Job is one order and what came of it.
@@ -51,6 +54,7 @@ type Job struct {
 	Revision *api.PackageRevision
 	Target   string // where its package is
 	Action   Action
+	Results  []fn.Result // what there is to say about it
 	Err      error
 }
 
@@ -76,10 +80,7 @@ func Run(ctx context.Context, h *TaskHandler, ws kptpkg.Tree, opts Options) (kpt
 		return ws, nil, err
 	}
 	r := &run{handler: h, opts: opts, found: f, ws: ws}
-	r.report.Results = f.notes
-	if err := r.prepare(); err != nil {
-		return ws, nil, err
-	}
+	r.prepare()
 	r.carryOut(ctx)
 	return r.finish()
 }
@@ -101,7 +102,6 @@ type run struct {
 	found   *found
 	ws      kptpkg.Tree
 	jobs    []*job
-	report  Report
 }
 
 // job is an order being carried out.
@@ -111,36 +111,71 @@ type job struct {
 	applied int  // tasks that have run
 	changed bool // whether the object says something new about the package
 	outcome *Outcome
-	pkg     kptpkg.Tree // the package afterwards
+	pkg     kptpkg.Tree  // the package afterwards
+	record  *yamldoc.Doc // the object with the record of what was done; nil: as it is
+	note    string       // a warning about the object
 	err     error
 }
 
 func (j *job) fail(field, message string) error {
-	return at(resultError(j.revision, field, message, nil), j.file, j.index)
+	return j.about(resultError(j.revision, field, message, nil))
 }
 
+// about makes an error that the order met one about the order. What it says of
+// the package's own files stays in the message: a package that couldn't be made
+// isn't there to look into.
+func (j *job) about(err error) error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var out []error
+		for _, e := range joined.Unwrap() {
+			out = append(out, j.about(e))
+		}
+		return errors.Join(out...)
+	}
+	if re, ok := errors.AsType[*fn.ResultError](err); err == nil || ok && re.Result.ResourceRef != nil && *re.Result.ResourceRef == *j.revision.Ref() {
+		return at(err, j.file, j.index)
+	}
+	return &fn.ResultError{Result: fn.Result{
+		Message: err.Error(), Severity: fn.Error, ResourceRef: j.revision.Ref(), File: j.place(),
+	}, Err: err}
+}
+
+// place is where the order's object is.
+func (j *job) place() *fn.File { return &fn.File{Path: j.file, Index: j.index} }
+
 // prepare finds out what each order comes to, before anything runs.
-func (r *run) prepare() error {
+func (r *run) prepare() {
 	byTarget := map[string]*job{}
-	var errs []error
 	for _, o := range r.found.orders {
 		if r.opts.Only != "" && o.file != r.opts.Only {
 			continue
 		}
 		j := &job{order: o}
 		r.jobs = append(r.jobs, j)
-		if err := r.prepareOne(j); err != nil {
-			errs = append(errs, at(err, o.file, o.index))
-			continue
+		j.err = j.about(r.prepareOne(j))
+		other := byTarget[j.target]
+		switch {
+		case j.target == "":
+		case other == nil:
+			byTarget[j.target] = j
+		default:
+			j.err = errors.Join(j.err, j.clash(other))
+			other.err = cmp.Or(other.err, other.clash(j))
 		}
-		if other := byTarget[j.target]; other != nil {
-			errs = append(errs, j.fail("spec.packageName", fmt.Sprintf("target %q is also that of PackageRevision %q in %s: give each package a target of its own with annotation %s",
-				j.target, other.revision.Metadata.Name, other.file, api.TargetAnnotation)))
-			continue
-		}
-		byTarget[j.target] = j
 	}
-	return errors.Join(errs...)
+}
+
+// targetField is where an order says its target, when it says so itself.
+const targetField = "metadata.annotations[" + api.TargetAnnotation + "]"
+
+// clash is the error for two orders with one target.
+func (j *job) clash(other *job) error {
+	field := "spec.packageName"
+	if _, own := j.revision.Metadata.Annotations[api.TargetAnnotation]; own {
+		field = targetField
+	}
+	return j.fail(field, fmt.Sprintf("target %q is also that of PackageRevision %s in %s: give each package a target of its own with annotation %s",
+		j.target, other.revision.Metadata.Name, other.file, api.TargetAnnotation))
 }
 
 func (r *run) prepareOne(j *job) error {
@@ -148,59 +183,60 @@ func (r *run) prepareOne(j *job) error {
 	if err := pr.Validate(); err != nil {
 		return err
 	}
-	var err error
-	if j.target, err = pr.Target(); err != nil {
+	target, err := pr.Target()
+	if err != nil {
 		return err
 	}
-	if j.target != "." && !j.isNew && (path.Dir(j.file) == j.target || strings.HasPrefix(j.file, j.target+"/")) {
-		return j.fail("metadata.annotations["+api.TargetAnnotation+"]", fmt.Sprintf("the object is inside its own target %q, where it would become content: move the file out, or make the target \".\"", j.target))
-	}
-	if j.target == "." && r.found.mixed[j.file] {
+	switch {
+	case target == ordersDir || strings.HasPrefix(target, ordersDir+"/"):
+		return j.fail(targetField, fmt.Sprintf("target %q is where stoop keeps objects of its own: choose another", target))
+	case strings.HasPrefix(j.file, target+"/"):
+		return j.fail(targetField, fmt.Sprintf("the object is inside its own target %q, where it would become content: move the file out, or make the target \".\"", target))
+	case target == "." && r.found.mixed[j.file]:
 		return j.fail("", "the object shares its file with resources of the package it makes: move it to a file of its own")
 	}
+	j.target = target
 	if j.applied, err = pr.Pending(); err != nil {
 		return err
 	}
 	if j.changed, err = pr.Changed(); err != nil {
 		return err
 	}
+	j.action = r.actionOf(j)
 	switch {
-	case j.applied == 0 && r.alreadyMade(j):
-		j.action = ActionRebuild
-	case j.applied == 0:
-		j.action = ActionCreate
-		return r.mayCreate(j)
-	case j.applied < len(pr.Spec.Tasks) || j.changed:
-		if pr.Lifecycle() != api.Draft {
-			j.action = ActionNone
-			r.report.Results = append(r.report.Results, fn.Result{
-				Severity: fn.Warning, ResourceRef: pr.Ref(), File: &fn.File{Path: j.file, Index: j.index},
-				Message: fmt.Sprintf("the object changed but its lifecycle is %s: the package stays as it is; set spec.lifecycle to Draft to change it", pr.Lifecycle()),
-			})
-			return nil
+	case j.action == ActionCreate && r.opts.RefuseCreation != "":
+		return j.fail("", r.opts.RefuseCreation)
+	case j.action == ActionCreate:
+		if err := pr.ValidateCreate(); err != nil {
+			return err
 		}
-		j.action = ActionUpdate
-		if r.ws.File(path.Join(j.target, kptpkg.KptfileName)) == nil {
-			return j.fail("", fmt.Sprintf("target %q holds no Kptfile any more: put the package back, or remove the annotations %s and %s to make it anew", j.target, api.AppliedAnnotation, api.ObservedAnnotation))
-		}
-	default:
+	case j.action == ActionUpdate && pr.Lifecycle() != api.Draft:
 		j.action = ActionNone
+		j.note = fmt.Sprintf("the object changed but its lifecycle is %s: the package stays as it is; set spec.lifecycle to Draft to change it", pr.Lifecycle())
+	case j.action == ActionUpdate && r.ws.File(path.Join(target, kptpkg.KptfileName)) == nil:
+		return j.fail("", fmt.Sprintf("target %q holds no Kptfile any more: put the package back, or remove the annotations %s and %s to make it anew", target, api.AppliedAnnotation, api.ObservedAnnotation))
+	}
+	if (j.action == ActionCreate || j.action == ActionUpdate) && target == "." && r.opts.RefuseInPlace != "" {
+		return j.fail(targetField, r.opts.RefuseInPlace)
 	}
 	return nil
 }
 
-func (r *run) mayCreate(j *job) error {
-	if err := j.revision.ValidateCreate(); err != nil {
-		return err
-	}
+// actionOf is what an order comes to by its record.
+func (r *run) actionOf(j *job) Action {
 	switch {
-	case r.opts.RefuseCreation != "":
-		return j.fail("", r.opts.RefuseCreation)
-	case j.target == "." && r.opts.RefuseInPlace != "":
-		return j.fail("", r.opts.RefuseInPlace)
+	case j.applied == 0 && r.alreadyMade(j):
+		return ActionRebuild
+	case j.applied == 0:
+		return ActionCreate
+	case j.applied < len(j.revision.Spec.Tasks) || j.changed:
+		return ActionUpdate
 	}
-	return nil
+	return ActionNone
 }
+
+// works says whether there is something to do and nothing against it so far.
+func (j *job) works() bool { return j.err == nil && j.action != ActionNone }
 
 // alreadyMade says whether the target holds what the order's one task makes:
 // its Kptfile is locked to the same place.
@@ -227,20 +263,20 @@ func sameRepo(a, b string) bool {
 // beside each other at once.
 func (r *run) carryOut(ctx context.Context) {
 	levels := map[int][]*job{}
+	failed := map[string]bool{}
 	for _, j := range r.jobs {
-		if j.action == ActionCreate || j.action == ActionUpdate {
+		if j.works() {
 			n := depth(j.target)
 			levels[n] = append(levels[n], j)
 		}
+		failed[j.target] = failed[j.target] || j.err != nil
 	}
-	failed := map[string]bool{}
 	for _, n := range slices.Sorted(maps.Keys(levels)) {
 		var g errgroup.Group
 		g.SetLimit(cmp.Or(r.opts.Parallel, 10))
 		for _, j := range levels[n] {
 			if holder := failedAbove(j.target, failed); holder != "" {
 				j.err = j.fail("", fmt.Sprintf("not carried out: target %q is inside %q, which failed", j.target, holder))
-				failed[j.target] = true
 				continue
 			}
 			g.Go(func() error {
@@ -249,14 +285,9 @@ func (r *run) carryOut(ctx context.Context) {
 			})
 		}
 		_ = g.Wait() // jobs keep their own errors
+		r.merge(levels[n])
 		for _, j := range levels[n] {
-			if j.err != nil {
-				failed[j.target] = true
-				continue
-			}
-			if err := r.merge(j); err != nil {
-				j.err, failed[j.target] = err, true
-			}
+			failed[j.target] = j.err != nil
 		}
 	}
 }
@@ -268,10 +299,12 @@ func depth(target string) int {
 	return 1 + strings.Count(target, "/")
 }
 
+// failedAbove is the nearest target that failed and holds this one, empty when
+// there is none.
 func failedAbove(target string, failed map[string]bool) string {
-	for t := range failed {
-		if t == "." || strings.HasPrefix(target, t+"/") {
-			return t
+	for target != "." {
+		if target = path.Dir(target); failed[target] {
+			return target
 		}
 	}
 	return ""
@@ -289,15 +322,33 @@ func (d *draft) UpdateResources(_ context.Context, pkg kptpkg.Tree, _ *api.Task)
 
 // do carries one order out on its own package.
 func (r *run) do(ctx context.Context, j *job) {
+	defer func() {
+		if p := recover(); p != nil {
+			j.err = j.about(bug(p))
+		}
+	}()
 	d := &draft{r.packageAt(j.target)}
 	repo := r.found.repository(j.revision)
-	if j.action == ActionCreate {
-		j.outcome, j.err = r.handler.ApplyTask(ctx, d, repo, j.revision)
-	} else {
-		j.outcome, j.err = r.handler.update(ctx, d, repo, j.revision, j.applied, j.changed)
+	var err error
+	switch j.action {
+	case ActionCreate:
+		j.outcome, err = r.handler.ApplyTask(ctx, d, repo, j.revision)
+	case ActionUpdate:
+		j.outcome, err = r.handler.update(ctx, d, repo, j.revision, j.applied, j.changed)
 	}
-	j.err = at(j.err, j.file, j.index)
 	j.pkg = d.pkg
+	if err == nil && j.target == "." {
+		err = r.checkInPlace(j)
+	}
+	if err == nil && !r.opts.Stateless {
+		j.record, err = j.recorded()
+	}
+	j.err = j.about(err)
+}
+
+// bug is the error for a panic.
+func bug(p any) error {
+	return fmt.Errorf("stoop has a bug, please report it: %v\n%s", p, debug.Stack())
 }
 
 // packageAt is the package at target without what is stoop's in it.
@@ -305,62 +356,121 @@ func (r *run) packageAt(target string) kptpkg.Tree {
 	if target != "." {
 		return r.ws.Sub(target)
 	}
-	return r.ws.Without(slices.Collect(maps.Keys(r.found.orderFiles))...)
+	return r.ws.Without(slices.Collect(maps.Keys(r.found.own))...)
 }
 
-// merge puts a finished job's package into the workspace.
-func (r *run) merge(j *job) error {
-	if j.target != "." {
-		r.ws = r.ws.Replace(j.target, j.pkg)
-		return nil
+// checkInPlace refuses a package that, put in place of the declaring one, would
+// give orders.
+func (r *run) checkInPlace(j *job) error {
+	f, err := discover(j.pkg, nil)
+	if err != nil {
+		return fmt.Errorf("the package brings objects for stoop along: %w", err)
 	}
-	out := j.pkg
-	for _, p := range slices.Sorted(maps.Keys(r.found.orderFiles)) {
-		if out.File(p) != nil {
+	for _, files := range []map[string]bool{f.own, f.mixed} {
+		if len(files) > 0 {
+			return j.fail("", fmt.Sprintf("the package brings objects for stoop along in %s, which would be carried out here: make the package below this one (annotation %s), or take them out upstream",
+				strings.Join(slices.Sorted(maps.Keys(files)), ", "), api.TargetAnnotation))
+		}
+	}
+	for _, p := range slices.Sorted(maps.Keys(r.found.own)) {
+		if j.pkg.File(p) != nil {
 			return j.fail("", fmt.Sprintf("the package brings a file %s, and the declaring package has one with objects for stoop: move that", p))
 		}
-		var err error
-		if out, err = out.With(r.ws.File(p)); err != nil {
-			return err
-		}
 	}
-	if j.action == ActionCreate {
-		f, err := discover(j.pkg, nil)
-		if err != nil {
-			return fmt.Errorf("the package brings objects for stoop along: %w", err)
-		}
-		if len(f.orders) > 0 {
-			return j.fail("", fmt.Sprintf("the package brings an order along, PackageRevision %q in %s, which would be carried out here: make the package below this one (target), or take the order out upstream",
-				f.orders[0].revision.Metadata.Name, f.orders[0].file))
-		}
-	}
-	r.ws = out
 	return nil
+}
+
+// merge puts the packages of finished jobs, none of which holds another, into
+// the workspace.
+func (r *run) merge(jobs []*job) {
+	var gone []string
+	var files []*kptpkg.File
+	for _, j := range jobs {
+		if j.err != nil {
+			continue
+		}
+		for _, p := range r.packageAt(j.target).Paths() {
+			gone = append(gone, path.Join(j.target, p))
+		}
+		for _, p := range j.pkg.Paths() {
+			files = append(files, j.pkg.File(p).At(path.Join(j.target, p)))
+		}
+	}
+	ws, err := r.ws.Without(gone...).With(files...)
+	if err == nil {
+		r.ws = ws
+		return
+	}
+	for _, j := range jobs {
+		j.err = cmp.Or(j.err, j.about(err))
+	}
 }
 
 // finish writes the records of what was done and collects the report.
 func (r *run) finish() (kptpkg.Tree, *Report, error) {
 	var errs []error
+	if err := r.record(); err != nil {
+		errs = append(errs, err)
+	}
+	report := &Report{notes: append(r.notes(), fn.ResultsOf(errors.Join(errs...))...)}
+	report.Results = slices.Clone(report.notes)
 	for _, j := range r.jobs {
-		if j.err == nil && !r.opts.Stateless {
-			j.err = r.record(j)
-		}
 		if j.err != nil {
 			errs = append(errs, j.err)
-			r.report.Results = append(r.report.Results, fn.ResultsOf(j.err)...)
-		} else if msg := j.summary(); msg != "" {
-			r.report.Results = append(r.report.Results, fn.Result{
-				Message: msg, Severity: fn.Info, ResourceRef: j.revision.Ref(), File: &fn.File{Path: j.file, Index: j.index},
-			})
 		}
-		if j.outcome != nil {
-			for _, res := range j.outcome.Results {
-				r.report.Results = append(r.report.Results, j.located(res))
-			}
-		}
-		r.report.Jobs = append(r.report.Jobs, Job{Revision: j.revision, Target: j.target, Action: j.action, Err: j.err})
+		results := j.results()
+		report.Results = append(report.Results, results...)
+		report.Jobs = append(report.Jobs, Job{Revision: j.revision, Target: j.target, Action: j.action, Results: results, Err: j.err})
 	}
-	return r.ws, &r.report, errors.Join(errs...)
+	return r.ws, report, errors.Join(errs...)
+}
+
+// undone are the results of a report when nothing of it is kept: those of jobs
+// that succeeded say nothing any more.
+func (r *Report) undone() []fn.Result {
+	results := r.notes
+	for _, j := range r.Jobs {
+		if j.Err != nil {
+			results = append(results, j.Results...)
+		}
+	}
+	return results
+}
+
+// results is all there is to say about the job.
+func (j *job) results() []fn.Result {
+	var results []fn.Result
+	switch msg := j.summary(); {
+	case j.err != nil:
+		results = fn.ResultsOf(j.err)
+	case msg != "":
+		results = append(results, j.result(fn.Info, msg))
+	}
+	if j.note != "" {
+		results = append(results, j.result(fn.Warning, j.note))
+	}
+	if j.outcome != nil {
+		for _, res := range j.outcome.Results {
+			results = append(results, j.located(res))
+		}
+	}
+	return results
+}
+
+// notes are what there is to say about the workspace, packages that were made
+// just now included: a second run has nothing to add.
+func (r *run) notes() []fn.Result {
+	if slices.ContainsFunc(r.jobs, (*job).works) {
+		if f, err := discover(r.ws, nil); err == nil {
+			return f.notes
+		}
+	}
+	return r.found.notes
+}
+
+// result is one about the order.
+func (j *job) result(sev fn.Severity, message string) fn.Result {
+	return fn.Result{Message: message, Severity: sev, ResourceRef: j.revision.Ref(), File: j.place()}
 }
 
 // located gives a result of the package's own files their place in the
@@ -382,6 +492,8 @@ func (j *job) located(res fn.Result) fn.Result {
 func (j *job) summary() string {
 	n := count(j.pkg.Len(), "file")
 	switch {
+	case j.err != nil:
+		return ""
 	case j.action == ActionCreate && j.outcome.Lock != nil:
 		l := j.outcome.Lock.Git
 		return fmt.Sprintf("package %s cloned from %s of %s at %s (commit %s) and rendered: %s", j.target, l.Directory, l.Repo, l.Ref, l.Commit, n)
@@ -395,16 +507,29 @@ func (j *job) summary() string {
 	return ""
 }
 
-// record writes into the order what was done: the record of applied tasks, the
-// upstream lock and the Kptfile's conditions.
-func (r *run) record(j *job) error {
-	if j.action == ActionNone {
-		return nil
+// record writes into the orders what was done.
+func (r *run) record() error {
+	var docs []placedDoc
+	for _, j := range r.jobs {
+		if j.err == nil && j.record != nil {
+			docs = append(docs, placedDoc{j.file, j.number, j.record})
+		}
 	}
-	pr := j.revision
-	k, err := r.ws.Kptfile(j.target)
+	ws, err := withDocs(r.ws, docs)
 	if err != nil {
-		return err
+		return fmt.Errorf("recording what was done: %w", err)
+	}
+	r.ws = ws
+	return nil
+}
+
+// recorded is the order's object with the record of applied tasks, the upstream
+// lock and the Kptfile's conditions.
+func (j *job) recorded() (*yamldoc.Doc, error) {
+	pr := j.revision
+	k, err := j.pkg.Kptfile(".")
+	if err != nil {
+		return nil, err
 	}
 	pr.Status.Conditions = mirrored(pr, k, j)
 	if l := k.UpstreamLock; l != nil && l.Git != nil {
@@ -412,31 +537,26 @@ func (r *run) record(j *job) error {
 	}
 	root, err := j.doc.Copy()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	status := api.Node(&api.PackageRevision{Status: pr.Status})
 	n := yaml.NewRNode(root)
-	if st := yaml.NewRNode(status).Field("status"); st != nil {
+	if st := yaml.NewRNode(api.Node(&api.PackageRevision{Status: pr.Status})).Field("status"); st != nil {
 		if err := setStatus(n, st.Value); err != nil {
-			return err
+			return nil, err
+		}
+	}
+	if len(pr.Status.Conditions) == 0 {
+		if err := n.PipeE(yaml.Get("status"), yaml.Clear("conditions")); err != nil {
+			return nil, err
 		}
 	}
 	notes := pr.Record(len(pr.Spec.Tasks))
 	for _, a := range slices.Sorted(maps.Keys(notes)) {
 		if err := n.PipeE(yaml.SetAnnotation(a, notes[a])); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	d := j.doc.With(root)
-	if j.isNew {
-		r.ws, err = r.ws.With(kptpkg.NewDocs(j.file, d))
-		return err
-	}
-	file := r.ws.File(j.file)
-	docs := slices.Clone(file.Docs())
-	docs[j.index] = d
-	r.ws, err = r.ws.With(file.WithDocs(docs...))
-	return err
+	return j.doc.With(root), nil
 }
 
 // setStatus makes the fields of status that stoop knows say what st says;

@@ -17,7 +17,7 @@ import (
 // in a package can.
 type permissions struct {
 	exec, container, network, fileRepos []string
-	pullPolicy                          string
+	engine, pullPolicy                  string
 	status                              string
 }
 
@@ -30,6 +30,7 @@ func (p *permissions) flags(fs *pflag.FlagSet, getenv func(string) string) {
 	p.permission(fs, &p.network, "allow-network", "let tasks read repositories on the network: any host, or only `HOST,...`", getenv)
 	p.permission(fs, &p.fileRepos, "allow-file-repos", "let tasks read git repositories below `DIR,...`", getenv)
 	fs.Lookup("allow-file-repos").NoOptDefVal = "" // a directory has to be named
+	fs.StringVar(&p.engine, "container-runtime", "docker", "the `PROGRAM` that runs containers: docker, or one with its commands")
 }
 
 // permission is a list flag whose default is the environment variable of the
@@ -54,7 +55,10 @@ func (p *permissions) runtime() runtime.Runtime {
 	return runtime.FirstOf{
 		builtin.New(builtin.Compatible),
 		&runtime.Exec{Allow: p.exec, AllowAny: slices.Contains(p.exec, anyValue)},
-		&runtime.Container{Allow: p.container, AllowAny: slices.Contains(p.container, anyValue)},
+		&runtime.Container{
+			Allow: p.container, AllowAny: slices.Contains(p.container, anyValue),
+			Engine: p.engine, Pull: runtime.PullPolicy(p.pullPolicy),
+		},
 	}
 }
 

@@ -7,27 +7,65 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"github.com/stoop-dev/stoop/fn/runtime"
 	"github.com/stoop-dev/stoop/orchestration/kptdir"
+	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 	"github.com/stoop-dev/stoop/orchestration/render"
 	"github.com/stoop-dev/stoop/orchestration/task"
 )
 
+// renderFlags are those of stoop render.
+type renderFlags struct {
+	writeFlags
+	output     string // where resources go: empty in place, stdout, unwrap, or a directory
+	resultsDir string
+	format     bool
+	lenient    bool
+	truncate   bool
+}
+
 func (a *app) renderCommand() *cobra.Command {
-	var w writeFlags
+	var f renderFlags
 	cmd := &cobra.Command{
-		Use:   "render DIR",
+		Use:   "render [DIR]",
 		Short: "Run a package's pipeline, as kpt fn render does",
-		Args:  exactArgs(1, "one directory"),
+		Long: `Runs the pipelines of the package in DIR, by default the working directory, and
+of its subpackages, and writes what became of the resources. What no function
+changed keeps its bytes; with --format all resources are written anew and the
+Kptfile gets a status, as kpt does.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usageError("%s takes one directory: run `%[1]s --help`", cmd.CommandPath())
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.render(cmd.Context(), args[0], w)
+			name := "."
+			if len(args) == 1 {
+				name = args[0]
+			}
+			if f.format && !cmd.Flags().Changed("status") {
+				a.perms.status = string(task.StatusAlways)
+			}
+			return a.render(cmd.Context(), name, f)
 		},
 	}
-	w.flags(cmd.Flags())
-	statusFlag(cmd.Flags(), &a.perms)
+	fs := cmd.Flags()
+	f.writeFlags.flags(fs)
+	statusFlag(fs, &a.perms)
+	fs.StringVarP(&f.output, "output", "o", "", "write the resources elsewhere: `stdout` (a ResourceList), unwrap (plain, to standard output), or a directory that doesn't exist")
+	fs.StringVar(&f.resultsDir, "results-dir", "", "write the results of all functions to results.yaml in `DIR`")
+	fs.StringVar(&a.perms.pullPolicy, "image-pull-policy", string(runtime.PullIfNotPresent), "when images are fetched: Always, `IfNotPresent` or Never")
+	fs.BoolVar(&f.format, "format", false, "write every resource as kpt does; --status is always, unless given")
+	fs.BoolVar(&f.lenient, "lenient-results", false, "let a function pass that reports an error and doesn't fail, as kpt does")
+	fs.BoolVar(&f.truncate, "truncate-output", true, "show the first lines of long results and of what failed functions write")
 	return cmd
 }
 
-func (a *app) render(ctx context.Context, name string, w writeFlags) error {
+func (a *app) render(ctx context.Context, name string, f renderFlags) error {
+	if err := f.checkOutput(); err != nil {
+		return err
+	}
 	dir, err := kptdir.Open(ctx, name, kptdir.Limits{})
 	if err != nil {
 		return err
@@ -37,20 +75,50 @@ func (a *app) render(ctx context.Context, name string, w writeFlags) error {
 	if err != nil {
 		return err
 	}
-	r := &render.Renderer{Runtime: a.perms.runtime(), Name: filepath.Base(abs), Strict: true}
-	rendered, err := r.Render(ctx, dir.Tree())
-	a.printResults(rendered.Results)
-	var failed *render.Error
-	if errors.As(err, &failed) && failed.Refused {
+	r := &render.Renderer{Runtime: a.perms.runtime(), Name: filepath.Base(abs), Strict: true, LenientResults: f.lenient}
+	rendered, renderErr := r.Render(ctx, dir.Tree())
+	a.printSteps(rendered, f.truncate)
+	if renderErr != nil {
+		a.printRenderError(renderErr)
+	} else {
+		fmt.Fprintf(a.err, "Successfully executed %d function(s) in %d package(s).\n", rendered.Functions, rendered.Packages)
+	}
+	failed := renderErr != nil
+	if re, ok := errors.AsType[*render.Error](renderErr); ok && re.Refused {
+		return &exitError{code: exitFailed}
+	}
+	if err := a.writeResults(rendered, f.resultsDir); err != nil {
 		return err
 	}
-	after, statusErr := task.WriteStatus(rendered.Tree, rendered, task.StatusPolicy(a.perms.status))
-	if statusErr != nil {
-		return errors.Join(err, statusErr)
+	switch {
+	case f.output == "":
+		after, err := a.renderedTree(rendered, f.format)
+		if err == nil {
+			err = a.write(ctx, dir, after, f.writeFlags)
+		}
+		if err != nil {
+			return err
+		}
+	case !failed:
+		return a.writeElsewhere(ctx, rendered, f)
 	}
-	if writeErr := a.write(ctx, dir, after, w); writeErr != nil || err != nil {
-		return errors.Join(err, writeErr)
+	if failed {
+		return &exitError{code: exitFailed}
 	}
-	fmt.Fprintf(a.err, "%d functions in %d packages\n", rendered.Functions, rendered.Packages)
 	return nil
+}
+
+// renderedTree is the package as it is to be written, with its status.
+func (a *app) renderedTree(r *render.Rendered, format bool) (kptpkg.Tree, error) {
+	if !format {
+		return task.WriteStatus(r.Tree, r, task.StatusPolicy(a.perms.status))
+	}
+	t, err := r.Format()
+	if err == nil {
+		t, err = task.WriteStatus(t, r, task.StatusPolicy(a.perms.status))
+	}
+	if err == nil {
+		t, err = t.FormatKptfile(".")
+	}
+	return t, err
 }

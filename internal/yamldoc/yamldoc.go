@@ -3,13 +3,22 @@
 //
 // A [Doc] is read once, parsed at most once and written once. Its nodes are
 // shared and must not be changed; who wants to change a document takes a
-// [Doc.Copy] of the nodes and makes a successor with [Doc.With]. Writing the
-// successor splices the changed values into the original bytes where that can
-// be done exactly and encodes the nodes anew where it can't.
+// [Doc.Copy] of the nodes and makes a successor with [Doc.With].
+//
+// Writing the successor compares its nodes with those that were read and edits
+// the text where they differ: a scalar where it stands, an entry or item as
+// lines of its own. Comments go with the node that yaml says they belong to,
+// except that a comment below an element stays when the element goes. What
+// can't be done in place is done by writing the smallest entry around it anew,
+// in the end the document. Only positions of the nodes that were read are ever
+// used, and what the text there says is checked against them. Edits that can go
+// wrong all the same (around comments, block scalars, anchors) are proved by
+// reading the result back; the plain ones, values set and keys added, are safe
+// by the way they are made and cost no second parse.
 package yamldoc
 
 import (
-	"fmt"
+	"slices"
 	"sync"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
@@ -32,10 +41,12 @@ type Doc struct {
 
 // source is a document as it was read. Its nodes are parsed on first use.
 type source struct {
-	bytes []byte
-	once  sync.Once
-	doc   *yaml.Node // the DocumentNode, nil when there is no content
-	err   error
+	bytes   []byte
+	first   bool // it is where its stream began
+	once    sync.Once
+	doc     *yaml.Node // the DocumentNode, nil when there is no content
+	anchors bool       // it has anchors or aliases
+	err     error
 }
 
 // Split cuts a YAML stream into its documents. Each document keeps its
@@ -45,8 +56,8 @@ type source struct {
 // Split does not parse: malformed YAML shows when Root is called.
 func Split(src []byte) []*Doc {
 	var docs []*Doc
-	for _, b := range split(src) {
-		docs = append(docs, &Doc{read: &source{bytes: b}})
+	for i, b := range split(src) {
+		docs = append(docs, &Doc{read: &source{bytes: b, first: i == 0}})
 	}
 	return docs
 }
@@ -56,8 +67,10 @@ func Split(src []byte) []*Doc {
 func FromNode(root *yaml.Node) *Doc { return &Doc{root: content(root)} }
 
 // Root returns the content node of the document (never a DocumentNode), nil
-// when it has none. The nodes are shared: read, don't change. The error is a
-// syntax error, with the line counted from the start of the document.
+// when it has none. The nodes are shared: read, don't change. The error says
+// what is wrong with the text, after the line counted from the start of the
+// document ("line 3: did not find expected key"); it is also one if the nodes
+// nest deeper than [MaxDepth] or the text holds more than one document.
 func (d *Doc) Root() (*yaml.Node, error) {
 	if d.root != nil || d.read == nil {
 		return d.root, nil
@@ -80,31 +93,35 @@ func (d *Doc) Copy() (*yaml.Node, error) {
 }
 
 // With returns the document with its content replaced by root, which the caller
-// gives up. Bytes of the result keeps whatever of the original text still
-// says what root says.
+// gives up; nil stands for the content as it was read. Bytes of the result keeps
+// whatever of the original text still says what root says. Where root has its
+// nodes from doesn't matter: a changed Copy or another parser's work will do.
 func (d *Doc) With(root *yaml.Node) *Doc { return &Doc{read: d.read, root: content(root)} }
 
 // Changed reports whether the document says something else than the bytes it
 // was read from. A document made by FromNode is always changed.
 func (d *Doc) Changed() bool {
-	if d.root == nil {
-		return false
-	}
 	if d.read == nil {
 		return true
+	}
+	if d.root == nil {
+		return false
 	}
 	doc, err := d.read.parse()
 	return err != nil || !Equal(content(doc), d.root)
 }
 
-// Bytes is the document as text. For an unchanged document these are the bytes
-// it was read from.
+// Bytes is the document as text, which reads back as what Root returns. For an
+// unchanged document these are the bytes it was read from. The error says that
+// the nodes have no text, such as an alias of nothing.
 func (d *Doc) Bytes() ([]byte, error) {
 	d.once.Do(func() {
 		switch {
 		case !d.Changed():
 			d.bytes = d.read.bytes
+		case d.root == nil: // made from no node: nothing to write
 		default:
+			work.written.Add(1)
 			d.bytes, d.err = write(d.read, d.root)
 		}
 	})
@@ -124,14 +141,22 @@ func content(n *yaml.Node) *yaml.Node {
 
 func (s *source) parse() (*yaml.Node, error) {
 	s.once.Do(func() {
-		var doc yaml.Node
-		if err := yaml.Unmarshal(s.bytes, &doc); err != nil {
-			s.err = fmt.Errorf("parsing YAML: %w", err)
+		doc, err := parse(s.bytes)
+		if err != nil || doc == nil || len(doc.Content) == 0 {
+			s.err = err
 			return
 		}
-		if doc.Kind == yaml.DocumentNode {
-			s.doc = &doc
+		if c := doc.Content[0]; c.Kind == yaml.ScalarNode && c.Value == "" && c.Tag == nullTag && c.Anchor == "" && c.Style == 0 {
+			return // a separator with nothing after it
 		}
+		s.doc, s.anchors = doc, hasAnchors(doc)
 	})
 	return s.doc, s.err
+}
+
+func hasAnchors(n *yaml.Node) bool {
+	if n.Anchor != "" || n.Kind == yaml.AliasNode {
+		return true
+	}
+	return slices.ContainsFunc(n.Content, hasAnchors)
 }

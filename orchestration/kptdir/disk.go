@@ -79,16 +79,22 @@ func (d *disk) fill(f *os.File, name string, content []byte, executable bool, ol
 		return err
 	}
 	if old != nil {
-		keepOwner(f, old)
+		is, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		keepOwner(f, is, old)
 		perm := old.Mode().Perm()
-		switch is := modeOf(perm) == kptpkg.Executable; {
-		case executable && !is:
+		switch was := modeOf(perm) == kptpkg.Executable; {
+		case executable && !was:
 			perm |= perm >> 2 & 0o111 // for those who may read it
 		case !executable:
 			perm &^= 0o111
 		}
-		if err := f.Chmod(perm); err != nil {
-			return err
+		if perm != is.Mode().Perm() {
+			if err := f.Chmod(perm); err != nil {
+				return err
+			}
 		}
 	}
 	if many {

@@ -27,9 +27,11 @@ func syncDirectory(f *os.File) error {
 // keepOwner gives f the owner of the file it will replace, so that a root user
 // (a container, sudo) does not take files from their owner. Others can't, and
 // need not.
-func keepOwner(f *os.File, old fs.FileInfo) {
-	if st, ok := old.Sys().(*syscall.Stat_t); ok {
-		_ = f.Chown(int(st.Uid), int(st.Gid))
+func keepOwner(f *os.File, is, old fs.FileInfo) {
+	was, ok := old.Sys().(*syscall.Stat_t)
+	now, ok2 := is.Sys().(*syscall.Stat_t)
+	if ok && ok2 && (was.Uid != now.Uid || was.Gid != now.Gid) {
+		_ = f.Chown(int(was.Uid), int(was.Gid))
 	}
 }
 

@@ -16,7 +16,7 @@ const (
 func syncDirectory(*os.File) error { return nil }
 
 // Files take their owner and access list from the directory they are in.
-func keepOwner(*os.File, fs.FileInfo) {}
+func keepOwner(*os.File, fs.FileInfo, fs.FileInfo) {}
 
 // What tells volumes apart is not in a FileInfo: the rename will say it.
 func sameDevice(fs.FileInfo, fs.FileInfo) bool { return true }

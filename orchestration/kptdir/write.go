@@ -111,9 +111,13 @@ type transaction struct {
 // write is decided.
 func (t *transaction) prepare(ctx context.Context, files []*kptpkg.File) error {
 	group, running := errgroup.WithContext(ctx)
-	group.SetLimit(16) // syncs that wait together cost the disk one
-	// each sync costs processor time too; past a few files one for all is cheaper
+	// Syncs that wait together cost the disk one, but each costs the processor
+	// something: past a few files one for all is cheaper, and then nobody waits.
 	many := canSyncFileSystem && len(files) > 16
+	group.SetLimit(16)
+	if many {
+		group.SetLimit(1)
+	}
 	for i, f := range files {
 		group.Go(func() error {
 			if err := running.Err(); err != nil {

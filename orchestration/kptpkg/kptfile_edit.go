@@ -276,8 +276,12 @@ func (k *KptfileEditor) HasCondition(typ string) bool {
 	return list != nil && slices.ContainsFunc(list.Content, func(n *yaml.Node) bool { return conditionType(n) == typ })
 }
 
-// SetRenderStatus sets status.renderStatus.
+// SetRenderStatus sets status.renderStatus; nil takes it away.
 func (k *KptfileEditor) SetRenderStatus(n *yaml.Node) {
+	if n == nil {
+		removeField(field(k.root, "status"), "renderStatus")
+		return
+	}
 	status := child(k.root, "status", yaml.MappingNode, kptfileOrder)
 	setField(status, "renderStatus", n, nil)
 }
@@ -428,7 +432,7 @@ func setField(n *yaml.Node, key string, v *yaml.Node, order []string) {
 }
 
 func removeField(n *yaml.Node, key string) {
-	for i := 0; i+1 < len(n.Content); i += 2 {
+	for i := 0; n != nil && i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value == key {
 			n.Content = slices.Delete(n.Content, i, i+2)
 			return

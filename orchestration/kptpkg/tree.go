@@ -210,6 +210,7 @@ type File struct {
 
 // body is shared by a file and its copies at other paths.
 type body struct {
+	read    bool // from bytes; else it was made of docs
 	rawOnce sync.Once
 	raw     []byte
 	rawErr  error
@@ -220,7 +221,7 @@ type body struct {
 
 // NewFile is a file read from bytes. The caller gives up content.
 func NewFile(path string, mode Mode, content []byte) *File {
-	b := &body{raw: content}
+	b := &body{read: true, raw: content}
 	b.rawOnce.Do(func() {})
 	return &File{path: path, mode: mode, body: b}
 }
@@ -255,6 +256,15 @@ func (f *File) Bytes() ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", f.path, f.rawErr)
 	}
 	return f.raw, nil
+}
+
+// Text is the bytes that the file was read from, nil for a file made of
+// documents: what to look at before anything is parsed.
+func (f *File) Text() []byte {
+	if !f.read {
+		return nil
+	}
+	return f.raw
 }
 
 // Docs are the YAML documents of the file, in order, those without content

@@ -78,6 +78,8 @@ type item struct {
 	index int    // among the documents with content of that file
 	gone  bool   // a function took it out
 
+	passed bool // a mutator had it
+
 	doc     *yamldoc.Doc // nil when a function made it
 	root    *yaml.Node   // the content of doc, shared: never changed
 	from    location     // of doc in the tree

@@ -71,7 +71,8 @@ type Rendered struct {
 	// steps that succeeded.
 	Packages, Functions int
 
-	failure *Error // nil when it succeeded
+	resources []*item // those in Tree, unless the render failed and kept nothing
+	failure   *Error  // nil when it succeeded
 }
 
 // Error is a render that failed.
@@ -93,7 +94,7 @@ func (e *Error) Error() string {
 	if e.Step == nil {
 		return fmt.Sprintf("rendering package %q: %v", e.Package, e.Err)
 	}
-	return fmt.Sprintf("rendering package %q: %s: %v", e.Package, e.Step.label(), e.Err)
+	return fmt.Sprintf("rendering package %q: %s: %v", e.Package, e.Step.String(), e.Err)
 }
 
 // Unwrap returns the cause.
@@ -144,10 +145,12 @@ func (r *Renderer) Render(ctx context.Context, tree kptpkg.Tree) (*Rendered, err
 	if err := x.load(); err != nil {
 		return x.out, x.fail(x.root, err)
 	}
+	var items []*item
 	if x.parentFirst() {
 		err = x.renderLevels(ctx)
+		items = x.root.all(nil)
 	} else {
-		_, err = x.renderBelow(ctx, x.root)
+		items, err = x.renderBelow(ctx, x.root)
 	}
 	if err != nil {
 		return x.out, err
@@ -156,7 +159,7 @@ func (r *Renderer) Render(ctx context.Context, tree kptpkg.Tree) (*Rendered, err
 	if err != nil {
 		return x.out, x.fail(x.root, err)
 	}
-	x.out.Tree = after
+	x.out.Tree, x.out.resources = after, items
 	return x.out, nil
 }
 
@@ -173,6 +176,9 @@ func (x *execution) open() error {
 	}
 	for _, dir := range dirs {
 		k, err := x.tree.Kptfile(dir)
+		if x.tree.File(path.Join(dir, kptpkg.KptfileName)) == nil {
+			err = resultError(fn.Result{Message: fmt.Sprintf("No Kptfile found at %q", cmp.Or(x.Name, "."))}) // kpt's words
+		}
 		if err == nil {
 			err = x.tree.CheckPipeline(dir, k)
 		}
@@ -266,6 +272,11 @@ func (x *execution) fail(p *pkg, err error) error {
 	return e
 }
 
+// remaining are the resources that no step took out.
+func (x *execution) remaining() []*item {
+	return slices.DeleteFunc(slices.Clone(x.items), func(it *item) bool { return it.gone })
+}
+
 // failStep makes an Error of a failure of a step.
 func (x *execution) failStep(s *step, err error) error {
 	e := &Error{Package: s.pkg.display, Step: &s.StepStatus, Err: err}
@@ -283,7 +294,7 @@ func (x *execution) failStep(s *step, err error) error {
 	x.out.failure = e
 	if x.save {
 		if saved, err := x.write(); err == nil {
-			x.out.Tree = saved
+			x.out.Tree, x.out.resources = saved, x.remaining()
 		}
 	}
 	return e

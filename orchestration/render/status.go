@@ -35,6 +35,9 @@ type StepStatus struct {
 	// step has selectors or exclusions.
 	Items     int
 	Selecting bool
+	// Skipped says why the function wasn't called, since its condition isn't met
+	// for one; empty when it was.
+	Skipped string
 	// ExitCode is 0 for success.
 	ExitCode int
 	// Stderr is what the function wrote there.
@@ -49,8 +52,8 @@ type StepStatus struct {
 	Took time.Duration
 }
 
-// label is the step in messages: mutator 2 (set-namespace:v0.4).
-func (s *StepStatus) label() string {
+// String is the step in messages: mutator 2 (set-namespace:v0.4).
+func (s *StepStatus) String() string {
 	return fmt.Sprintf("%s %d (%s)", s.Phase, s.Number, kptpkg.Function{Name: s.Name, Image: s.Image, Exec: s.Exec})
 }
 

@@ -21,10 +21,11 @@ import (
 // step is one step of a pipeline, ready to run.
 type step struct {
 	StepStatus
-	pkg      *pkg
-	spec     kptpkg.Function
-	function *runtime.Function // nil when the step is skipped
-	handled  bool              // the function itself said what went wrong
+	pkg       *pkg
+	spec      kptpkg.Function
+	function  *runtime.Function // nil when the step is skipped
+	condition *condition        // nil when it has none
+	handled   bool              // the function itself said what went wrong
 
 	given  []*item            // what the function got
 	byPath map[string][]*item // of given, made when a result asks for it
@@ -39,16 +40,17 @@ func (x *execution) prepare(ctx context.Context, p *pkg, phase Phase, i int, spe
 		Selecting: len(spec.Selectors)+len(spec.Exclude) > 0,
 	}}
 	switch {
-	case spec.Condition != "":
-		return s, x.notRun(s, resultError(fn.Result{
-			Message: "`condition` is not built yet: take it out of the step, or render with kpt",
-			File:    &fn.File{Path: path.Join(p.dir, kptpkg.KptfileName)},
-			Field:   &fn.Field{Path: fmt.Sprintf("pipeline.%ss[%d].condition", phase, i)},
-		}))
 	case namesStoop(spec):
 		return s, nil
 	case x.Runtime == nil:
 		return s, x.notRun(s, fmt.Errorf("function %q: %w: no runtime is set up", spec.String(), runtime.ErrNotFound))
+	}
+	if spec.Condition != "" {
+		c, err := compileCondition(spec.Condition)
+		if err != nil {
+			return s, x.notRun(s, s.badCondition(err))
+		}
+		s.condition = c
 	}
 	f, err := x.Runtime.Find(ctx, runtime.Ref{Image: spec.Image, Tag: spec.Tag, Exec: spec.Exec})
 	if err == nil && (f == nil || f.Run == nil) {
@@ -62,6 +64,15 @@ func (x *execution) prepare(ctx context.Context, p *pkg, phase Phase, i int, spe
 		s.Image = f.Name // with the tag that was chosen
 	}
 	return s, nil
+}
+
+// badCondition is the error of a condition that can't be read or evaluated.
+func (s *step) badCondition(err error) error {
+	return fmt.Errorf("condition: %w", resultError(fn.Result{
+		Message: err.Error(),
+		File:    &fn.File{Path: path.Join(s.pkg.dir, kptpkg.KptfileName)},
+		Field:   &fn.Field{Path: fmt.Sprintf("pipeline.%ss[%d].condition", s.Phase, s.Number-1)},
+	}))
 }
 
 // defaultRegistry is where kpt looks for images whose name is but one word.
@@ -104,7 +115,7 @@ func namesStoop(f kptpkg.Function) bool {
 // where it matters: when they are to be saved.
 func (x *execution) run(ctx context.Context, s *step, items []*item) ([]*item, error) {
 	if s.function == nil {
-		s.Results = []fn.Result{{Severity: fn.Info, Message: "step skipped: it names stoop, which is rendering this package already"}}
+		s.Skipped = "it names stoop, which is rendering this package already"
 		x.report(s)
 		return items, nil
 	}
@@ -121,6 +132,17 @@ func (x *execution) run(ctx context.Context, s *step, items []*item) ([]*item, e
 		}
 	}
 	s.Items = len(given)
+	if s.condition != nil {
+		met, err := s.condition.holds(ctx, given)
+		if err != nil {
+			return nil, x.notRun(s, s.badCondition(err))
+		}
+		if !met {
+			s.Skipped = "condition not met"
+			x.report(s)
+			return items, nil
+		}
+	}
 	config, dir, err := x.config(s, items)
 	if err != nil {
 		return nil, x.notRun(s, err)
@@ -416,7 +438,8 @@ func (x *execution) commit(after []placed, from map[*fn.Object]*item, given, ite
 			it = new(item)
 			made = append(made, it)
 		}
-		it.owner, it.path, it.index, it.node, it.gone = a.owner, a.path, a.index, a.Node, false
+		it.owner, it.path, it.index, it.node, it.gone, it.passed = a.owner, a.path, a.index, a.Node, false, true
+		orderAnnotations(it.root, it.node.YNode())
 		returned[i] = it
 	}
 	x.items = append(x.items, made...)
@@ -425,6 +448,20 @@ func (x *execution) commit(after []placed, from map[*fn.Object]*item, given, ite
 	}
 	kept := slices.DeleteFunc(slices.Clone(items), func(it *item) bool { return it.gone })
 	return append(kept, made...)
+}
+
+// orderAnnotations puts annotations that a resource got to where kpt has them:
+// it adds some of its own to every resource it reads, so that they stand behind
+// what was in the metadata then and before what functions added.
+func orderAnnotations(was, n *yaml.Node) {
+	was, n = fieldOf(was, "metadata"), fieldOf(n, "metadata")
+	from := keyIndex(n, "annotations")
+	if was == nil || from < 0 || keyIndex(was, "annotations") >= 0 {
+		return
+	}
+	pair := slices.Clone(n.Content[from : from+2])
+	n.Content = slices.Delete(n.Content, from, from+2)
+	insertBehind(n, was, pair)
 }
 
 // notRun records a failure that isn't the function's own: it wasn't found, or
@@ -461,7 +498,10 @@ func (s *step) failed(err error) {
 func (x *execution) report(s *step) {
 	x.out.Steps = append(x.out.Steps, s.StepStatus)
 	results := s.Results
-	if s.function != nil {
+	switch {
+	case s.Skipped != "":
+		results = []fn.Result{{Severity: fn.Info, Message: "step skipped: " + s.Skipped}}
+	case s.function != nil:
 		results = slices.Concat(s.function.Notes, results)
 	}
 	for _, r := range results {
@@ -470,7 +510,7 @@ func (x *execution) report(s *step) {
 		if r.Tags == nil {
 			r.Tags = map[string]string{}
 		}
-		r.Tags["package"], r.Tags["step"] = s.Package, s.label()
+		r.Tags["package"], r.Tags["step"] = s.Package, s.String()
 		x.out.Results = append(x.out.Results, s.fromRoot(r))
 	}
 }

@@ -3,7 +3,6 @@ package render
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"path"
 	"slices"
@@ -120,24 +119,25 @@ func documents(p string, in *input, items []*item) ([]*yamldoc.Doc, error) {
 
 // document is the resource as a document of the file p.
 func (it *item) document(p string) (*yamldoc.Doc, error) {
-	switch {
-	case path.Ext(p) == ".json" && it.from.path != p:
-		var b bytes.Buffer
-		raw, err := it.view().MarshalJSON()
-		if err == nil {
-			err = json.Indent(&b, raw, "", "  ")
-		}
+	if path.Ext(p) == ".json" && it.from.path != p {
+		b, err := toJSON(it.view().YNode())
 		if err != nil {
 			return nil, fmt.Errorf("writing %s as JSON: %w", p, err)
 		}
-		b.WriteByte('\n')
-		return yamldoc.Split(b.Bytes())[0], nil
-	case it.doc == nil:
-		return yamldoc.FromNode(it.node.YNode()), nil
-	case it.changed():
-		return it.doc.With(it.node.YNode()), nil
+		return yamldoc.Split(b)[0], nil
 	}
-	return it.doc, nil
+	return it.current(), nil
+}
+
+// current is the resource as it is now.
+func (it *item) current() *yamldoc.Doc {
+	switch {
+	case it.doc == nil:
+		return yamldoc.FromNode(it.node.YNode())
+	case it.changed():
+		return it.doc.With(it.node.YNode())
+	}
+	return it.doc
 }
 
 // separator is the line between documents.

@@ -21,12 +21,16 @@ func fetchUpstream(ctx context.Context, j *Job) (kptpkg.Tree, error) {
 	}
 	t, lock, err := j.Upstream.Fetch(ctx, ref)
 	if err != nil {
-		return kptpkg.Tree{}, err
+		return kptpkg.Tree{}, j.fieldError("git", err.Error(), err)
 	}
-	if t.File(kptpkg.KptfileName) == nil {
+	switch f := t.File(kptpkg.KptfileName); {
+	case f == nil:
 		return kptpkg.Tree{}, j.fieldError("git.directory", fmt.Sprintf(
 			"directory %s of %s at %s holds no Kptfile, so it is no kpt package: name the directory of a package, or add a Kptfile there (kpt pkg init)",
-			lock.Git.Directory, lock.Git.Repo, lock.Git.Ref))
+			lock.Git.Directory, lock.Git.Repo, lock.Git.Ref), nil)
+	case f.Mode() == kptpkg.Symlink:
+		return kptpkg.Tree{}, j.fieldError("git.directory", fmt.Sprintf(
+			"the Kptfile in directory %s of %s at %s is a symlink: make it a file there", lock.Git.Directory, lock.Git.Repo, lock.Git.Ref), nil)
 	}
 	j.Lock = &lock
 	return t, nil
@@ -40,32 +44,36 @@ func upstreamRef(ctx context.Context, j *Job) (upstream.Ref, error) {
 		git := &upstream.GitRef{Repo: up.Git.Repo, Ref: up.Git.Ref, Directory: up.Git.Directory}
 		if secret := up.Git.SecretRef.Name; secret != "" {
 			if j.Credentials == nil {
-				return upstream.Ref{}, j.fieldError("git.secretRef", fmt.Sprintf("secret %q: reading credentials is not built yet: take secretRef out and use a repository that needs none", secret))
+				return upstream.Ref{}, j.notBuilt("git.secretRef", fmt.Sprintf("secret %q: reading credentials is not built yet: take secretRef out and use a repository that needs none", secret))
 			}
 			var err error
 			if git.Credential, err = j.Credentials.Credential(ctx, namespace, secret); err != nil {
-				return upstream.Ref{}, fmt.Errorf("secret %q: %w", secret, err)
+				return upstream.Ref{}, j.fieldError("git.secretRef", fmt.Sprintf("secret %q: %v", secret, err), err)
 			}
 		}
 		return upstream.Ref{Type: upstream.TypeGit, Git: git}, nil
 	case up.OCI != nil:
-		return upstream.Ref{}, j.fieldError("oci", "cloning from OCI is not built yet: clone from git")
+		return upstream.Ref{}, j.notBuilt("oci", "cloning from OCI is not built yet: clone from git")
 	case j.References == nil:
-		return upstream.Ref{}, j.fieldError("upstreamRef", "cloning a package revision by its name is not built yet: clone from git")
+		return upstream.Ref{}, j.notBuilt("upstreamRef", "cloning a package revision by its name is not built yet: clone from git")
 	}
 	ref, err := j.References.Reference(ctx, namespace, up.UpstreamRef.Name)
 	if err != nil {
-		return upstream.Ref{}, fmt.Errorf("package revision %q: %w", up.UpstreamRef.Name, err)
+		return upstream.Ref{}, j.fieldError("upstreamRef", fmt.Sprintf("package revision %q: %v", up.UpstreamRef.Name, err), err)
 	}
 	return ref, nil
 }
 
+func (j *Job) notBuilt(field, message string) error {
+	return j.fieldError(field, message, api.ErrNotBuilt)
+}
+
 // fieldError is an error about a field of the clone task's upstream.
-func (j *Job) fieldError(field, message string) error {
+func (j *Job) fieldError(field, message string, cause error) error {
 	return &fn.ResultError{Result: fn.Result{
 		Message: message, Severity: fn.Error, ResourceRef: j.Revision.Ref(),
 		Field: &fn.Field{Path: fmt.Sprintf("spec.tasks[%d].clone.upstreamRef.%s", j.TaskIndex, field)},
-	}}
+	}, Err: cause}
 }
 
 // defaultStrategy is kpt's way of updating a package that says nothing else.

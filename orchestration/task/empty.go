@@ -11,8 +11,8 @@ import (
 )
 
 // RequireEmpty refuses to make a package where there is one: nothing is ever
-// created over content. A Kptfile without upstream and pipeline, as `kpt pkg
-// init` leaves it, is no content.
+// created over content. In place of the declaring package a Kptfile without
+// upstream and pipeline, as `kpt pkg init` leaves it, is no content.
 var RequireEmpty = Mutation{"check the target", requireEmpty}
 
 func requireEmpty(_ context.Context, j *Job) (kptpkg.Tree, error) {
@@ -22,16 +22,20 @@ func requireEmpty(_ context.Context, j *Job) (kptpkg.Tree, error) {
 			content = append(content, p)
 		}
 	}
-	if j.Package.File(kptpkg.KptfileName) != nil {
-		bare := false
-		_, err := j.Package.EditKptfile(".", func(k *kptpkg.KptfileEditor) error {
-			bare = k.Bare()
-			return nil
-		})
+	target, err := j.Revision.Target()
+	if err != nil {
+		return kptpkg.Tree{}, err
+	}
+	switch {
+	case j.Package.File(kptpkg.KptfileName) == nil:
+	case target != ".":
+		content = append([]string{kptpkg.KptfileName}, content...)
+	default:
+		k, err := j.Package.Kptfile(".")
 		if err != nil {
 			return kptpkg.Tree{}, err
 		}
-		if !bare {
+		if k.Upstream != nil || k.UpstreamLock != nil || len(k.Pipeline.Mutators)+len(k.Pipeline.Validators) > 0 {
 			content = append([]string{kptpkg.KptfileName + " with an upstream or a pipeline"}, content...)
 		}
 	}
@@ -42,10 +46,6 @@ func requireEmpty(_ context.Context, j *Job) (kptpkg.Tree, error) {
 	more := ""
 	if n := len(content) - show; n > 0 {
 		content, more = content[:show], fmt.Sprintf(" and %d more", n)
-	}
-	target, err := j.Revision.Target()
-	if err != nil {
-		return kptpkg.Tree{}, err
 	}
 	return kptpkg.Tree{}, &fn.ResultError{Result: fn.Result{
 		Severity: fn.Error, ResourceRef: j.Revision.Ref(), Field: &fn.Field{Path: fmt.Sprintf("spec.tasks[%d]", j.TaskIndex)},

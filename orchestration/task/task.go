@@ -77,8 +77,8 @@ const (
 // kept. The caller gives up job.
 func (k Kind) Run(ctx context.Context, job *Job) (kptpkg.Tree, error) {
 	for _, m := range k.Chain {
-		if err := ctx.Err(); err != nil {
-			return kptpkg.Tree{}, fmt.Errorf("%s: %s: %w", k.Name, m.Name, err)
+		if ctx.Err() != nil {
+			return kptpkg.Tree{}, fmt.Errorf("%s: %s: %w", k.Name, m.Name, context.Cause(ctx))
 		}
 		next, err := m.Apply(ctx, job)
 		if err != nil {

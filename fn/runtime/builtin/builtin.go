@@ -113,16 +113,24 @@ func (r *Runtime) Find(_ context.Context, ref runtime.Ref) (*runtime.Function, e
 		return nil, fmt.Errorf("not built in%s: %w", r.near(name), runtime.ErrNotFound)
 	}
 
-	found := &runtime.Function{Name: f.name, Run: f.run}
+	image := ref.Image
+	if !strings.Contains(image, "/") {
+		image = runtime.DefaultPrefix + image
+	}
+	found := &runtime.Function{Name: image, Run: f.call}
 	if ref.Tag != "" {
-		ok, err := f.meets(ref.Tag)
+		best, err := f.meets(ref.Tag)
 		if err != nil {
 			return nil, err
 		}
-		if !ok {
+		if best == "" {
 			return nil, fmt.Errorf("built in only as %s: %w", f.has(), runtime.ErrNotFound)
 		}
+		found.Name = strings.TrimSuffix(image, ":"+tag) + ":" + best
 		return found, nil
+	}
+	if tag == "" {
+		found.Name += ":latest"
 	}
 	if f.standsFor(tag) {
 		return found, nil
@@ -189,6 +197,26 @@ type function struct {
 	doc      string
 	configs  []string
 	run      fn.Func
+	// sorts is true where the catalog's function hands the resources back
+	// sorted, as those do that are built with the catalog's SDK.
+	sorts bool
+}
+
+// call runs the function on a call.
+func (f *function) call(ctx context.Context, call *fn.Call) error {
+	if err := f.run(ctx, call); err != nil || !f.sorts {
+		return err
+	}
+	id := func(o *fn.Object) string {
+		n := root(o.Node)
+		return strings.Join([]string{text(n, "apiVersion"), text(n, "kind"), text(n, "metadata", "namespace"), text(n, "metadata", "name")}, " ")
+	}
+	ids := make(map[*fn.Object]string, len(call.Items))
+	for _, o := range call.Items {
+		ids[o] = id(o)
+	}
+	slices.SortStableFunc(call.Items, func(a, b *fn.Object) int { return strings.Compare(ids[a], ids[b]) })
+	return nil
 }
 
 // has names the versions for messages.
@@ -204,16 +232,19 @@ func (f *function) standsFor(tag string) bool {
 	})
 }
 
-// meets says whether one of the versions meets a semver constraint.
-func (f *function) meets(constraint string) (bool, error) {
+// meets returns the highest of the versions that meets a semver constraint,
+// empty when none does. A tag that is no version, "latest" say, is an error.
+func (f *function) meets(constraint string) (string, error) {
 	c, err := semver.NewConstraint(constraint)
 	if err != nil {
-		return false, fmt.Errorf("function %s: tag %q is no version constraint such as ~0.4 or v0.2.0: %w", f.name, constraint, err)
+		return "", fmt.Errorf("function %s: tag %q is no version constraint such as ~0.4 or v0.2.0: %w", f.name, constraint, err)
 	}
-	return slices.ContainsFunc(f.versions, func(v string) bool {
-		version, err := semver.NewVersion(v)
-		return err == nil && c.Check(version)
-	}), nil
+	for _, v := range slices.Backward(f.versions) {
+		if version, err := semver.NewVersion(v); err == nil && c.Check(version) {
+			return v, nil
+		}
+	}
+	return "", nil
 }
 
 // patches lists the patch releases first to last of a minor version.

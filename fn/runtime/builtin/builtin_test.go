@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -94,7 +95,7 @@ func TestList(t *testing.T) {
 			for _, v := range info.Versions {
 				f, err := New(Exact).Find(context.Background(), runtime.Ref{Image: image + ":" + v})
 				require.NoError(t, err)
-				assert.Equal(t, info.Name, f.Name)
+				assert.Equal(t, cmp.Or(strings.TrimSuffix(image, info.Name), runtime.DefaultPrefix)+info.Name+":"+v, f.Name)
 				assert.Empty(t, f.Notes)
 			}
 		}

@@ -57,23 +57,27 @@ func newFieldTable(lines string) fieldTable {
 // with the mapping's path, dotted and without list indices. Fields come in the
 // table's order, those of every resource first.
 func (t fieldTable) visit(o *fn.Object, n *yaml.Node, do func(m *yaml.Node, path string) error) error {
+	kind := text(n, "kind")
+	if err := t.visitKind("", o, n, do); err != nil || kind == "" {
+		return err
+	}
+	return t.visitKind(kind, o, n, do)
+}
+
+// visitKind is visit for the fields of one kind.
+func (t fieldTable) visitKind(kind string, o *fn.Object, n *yaml.Node, do func(m *yaml.Node, path string) error) error {
 	apiVersion := text(n, "apiVersion")
 	group := groupOf(apiVersion)
 	if group == "" {
 		group = coreGroup
 	}
-	for _, kind := range [...]string{"", text(n, "kind")} {
-		for i := range t[kind] {
-			f := &t[kind][i]
-			if f.group != "" && f.group != group || f.version != "" && f.version != apiVersion[strings.Index(apiVersion, "/")+1:] {
-				continue
-			}
-			if err := f.visit(o, n, 0, do); err != nil {
-				return err
-			}
+	for i := range t[kind] {
+		f := &t[kind][i]
+		if apiVersion != "" && (f.group != "" && f.group != group || f.version != "" && f.version != apiVersion[strings.Index(apiVersion, "/")+1:]) {
+			continue
 		}
-		if text(n, "kind") == "" {
-			break
+		if err := f.visit(o, n, 0, do); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -49,16 +49,17 @@ func setAnnotations(_ context.Context, call *fn.Call) error {
 	}
 
 	first := len(call.Results)
+	said := map[about]bool{}
 	for _, o := range call.Items {
 		n := root(o.Node)
 		if n == nil {
 			continue
 		}
-		last := ""
 		set := func(m *yaml.Node, path string) error {
-			if path != last { // once for all items of a list
+			// once for all items of a list, and for files of one name in several packages
+			if at := (about{o.Path, o.Index, path}); !said[at] {
 				addAbout(call, o, path, "set annotations: "+string(message))
-				last = path
+				said[at] = true
 			}
 			return setPairs(o, m, path, annotations)
 		}
@@ -71,6 +72,13 @@ func setAnnotations(_ context.Context, call *fn.Call) error {
 	}
 	slices.SortStableFunc(call.Results[first:], compareAbout)
 	return nil
+}
+
+// about is what the catalog's function tells its results by.
+type about struct {
+	path  string
+	index int
+	field string
 }
 
 func pairMap(pairs []pair) map[string]string {

@@ -69,6 +69,15 @@ func setLabels(_ context.Context, call *fn.Call) error {
 		if err := labelFields.visit(o, n, set); err != nil {
 			return fmt.Errorf("set-labels: %w", err)
 		}
+		if text(n, "kind") == "" {
+			// a kustomization file: the catalog's function takes it for one of
+			// every kind, and makes what these must have
+			for _, kind := range [...]string{"Service", "ReplicationController", "Deployment"} {
+				if err := labelFields.visitKind(kind, o, n, set); err != nil {
+					return fmt.Errorf("set-labels: %w", err)
+				}
+			}
+		}
 		if err := more.visit(o, n, set); err != nil {
 			return fmt.Errorf("set-labels: %w", err)
 		}

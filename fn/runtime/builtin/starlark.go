@@ -1,9 +1,11 @@
 package builtin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"strconv"
 	"strings"
 
@@ -29,13 +31,14 @@ const (
 	idAnnotation          = "internal.config.kubernetes.io/id"
 	legacyPathAnnotation  = "config.kubernetes.io/path"
 	legacyIndexAnnotation = "config.kubernetes.io/index"
+	packageAnnotation     = "internal.config.kubernetes.io/package-path"
 )
 
 // runStarlark runs a script on the resources, as starlark v0.4 of the catalog
 // does. The script sees ctx.resource_list with items, functionConfig and
 // results. It can't reach files or the network; it may load krmfn.star,
 // math.star, time.star, encoding/json.star and encoding/yaml.star. What it
-// prints is dropped.
+// prints goes to the call's standard error.
 func runStarlark(ctx context.Context, call *fn.Call) error {
 	c, err := readConfig(call, "starlark", "StarlarkRun", "ConfigMap")
 	if err != nil {
@@ -55,7 +58,13 @@ func runStarlark(ctx context.Context, call *fn.Call) error {
 	if err != nil {
 		return fmt.Errorf("starlark: %w", err)
 	}
-	if err := execute(ctx, text(c.node, "metadata", "name"), source, list); err != nil {
+	var printed printer
+	err = execute(ctx, text(c.node, "metadata", "name"), source, list, &printed)
+	call.Stderr = printed.text()
+	if err != nil {
+		if re, ok := errors.AsType[*fn.ResultError](err); ok {
+			call.Results = append(call.Results, re.Result)
+		}
 		return err
 	}
 	if err := bridge.readItems(call, list, items); err != nil {
@@ -68,11 +77,12 @@ func runStarlark(ctx context.Context, call *fn.Call) error {
 }
 
 // execute runs a script with a resource list to work on.
-func execute(ctx context.Context, name, source string, list *starlark.Dict) error {
+// What it prints goes to printed.
+func execute(ctx context.Context, name, source string, list *starlark.Dict, printed *printer) error {
 	if name == "" {
 		name = "starlark"
 	}
-	thread := &starlark.Thread{Name: name, Print: func(*starlark.Thread, string) {}, Load: loadModule}
+	thread := &starlark.Thread{Name: name, Print: printed.print, Load: loadModule}
 	thread.SetMaxExecutionSteps(maxSteps)
 	defer context.AfterFunc(ctx, func() { thread.Cancel(context.Cause(ctx).Error()) })()
 
@@ -96,12 +106,29 @@ func execute(ctx context.Context, name, source string, list *starlark.Dict) erro
 	}
 	place, failed := scriptPlace(evalErr.CallStack)
 	if failed {
-		// the words are the script's own, kept as kpt shows them
-		return &fn.ResultError{Err: err, Result: fn.Result{
-			Message: err.Error(), Severity: fn.Error, Tags: map[string]string{"position": place}}}
+		// the words of the result are the script's own, kept as kpt shows them
+		return fmt.Errorf("%s: %w", place, &fn.ResultError{Err: err, Result: fn.Result{Message: err.Error(), Severity: fn.Error}})
 	}
 	return fmt.Errorf("%s: %w", place, err)
 }
+
+// maxPrinted bounds what is kept of a script's prints, in bytes.
+const maxPrinted = 1 << 20
+
+// printer keeps what a script prints.
+type printer struct{ b strings.Builder }
+
+func (p *printer) print(_ *starlark.Thread, msg string) {
+	if room := maxPrinted - p.b.Len(); len(msg) >= room {
+		msg = msg[:max(room-1, 0)]
+	}
+	if p.b.Len() < maxPrinted-1 {
+		p.b.WriteString(msg + "\n")
+	}
+}
+
+// text is all of it, without the last line feed: as a container's.
+func (p *printer) text() string { return strings.TrimSuffix(p.b.String(), "\n") }
 
 // scriptPlace returns the innermost position inside the script, and whether the
 // script called fail there.
@@ -252,6 +279,9 @@ func addHostAnnotations(item *starlark.Dict, o *fn.Object, id int) {
 		setKey(metadata, "annotations", annotations)
 	}
 	setKey(annotations, idAnnotation, starlark.String(strconv.Itoa(id)))
+	if o.Package != "" {
+		setKey(annotations, packageAnnotation, starlark.String(path.Join("/", o.Package)))
+	}
 	if o.Path == "" {
 		return
 	}
@@ -336,17 +366,20 @@ func (b *bridge) readItems(call *fn.Call, list *starlark.Dict, objects map[*star
 // an annotation the one that was changed counts. An object whose annotations
 // are gone stays where it is.
 func place(o *fn.Object, host map[string]string) error {
-	path := host[pathAnnotation]
-	if legacy := host[legacyPathAnnotation]; legacy != "" && legacy != o.Path && (path == "" || path == o.Path) {
-		path = legacy
+	at := host[pathAnnotation]
+	if legacy := host[legacyPathAnnotation]; legacy != "" && legacy != o.Path && (at == "" || at == o.Path) {
+		at = legacy
+	}
+	if dir := host[packageAnnotation]; dir != "" {
+		o.Package = cmp.Or(strings.Trim(dir, "/"), ".")
 	}
 	was := strconv.Itoa(o.Index)
 	index := host[indexAnnotation]
 	if legacy := host[legacyIndexAnnotation]; legacy != "" && legacy != was && (index == "" || index == was) {
 		index = legacy
 	}
-	if path != "" {
-		o.Path = path
+	if at != "" {
+		o.Path = at
 	}
 	if index != "" {
 		i, err := strconv.Atoi(index)
@@ -375,7 +408,7 @@ func (b *bridge) withoutHostAnnotations(item *starlark.Dict) (*starlark.Dict, ma
 	for _, kv := range annotations.Items() {
 		key, _ := starlark.AsString(kv[0])
 		switch key {
-		case pathAnnotation, indexAnnotation, idAnnotation, legacyPathAnnotation, legacyIndexAnnotation:
+		case pathAnnotation, indexAnnotation, idAnnotation, legacyPathAnnotation, legacyIndexAnnotation, packageAnnotation:
 			if host[key], ok = starlark.AsString(kv[1]); !ok {
 				host[key] = kv[1].String()
 			}

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 
 	"go.starlark.net/starlark"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
@@ -291,7 +293,7 @@ func (b *bridge) mapping(d *starlark.Dict, old *yaml.Node, depth int) (*yaml.Nod
 		}
 		content = append(content, key, val)
 	}
-	for _, kv := range d.Items() {
+	for _, kv := range sortedItems(d) {
 		if _, ok, err := seen.Get(kv[0]); err != nil {
 			return nil, err
 		} else if ok {
@@ -309,6 +311,18 @@ func (b *bridge) mapping(d *starlark.Dict, old *yaml.Node, depth int) (*yaml.Nod
 	}
 	n.Content = content
 	return n, nil
+}
+
+// sortedItems are the items of a dictionary in the order in which the catalog
+// writes what a script made.
+func sortedItems(d *starlark.Dict) []starlark.Tuple {
+	items := d.Items()
+	slices.SortStableFunc(items, func(a, b starlark.Tuple) int {
+		x, _ := starlark.AsString(a[0])
+		y, _ := starlark.AsString(b[0])
+		return strings.Compare(x, y)
+	})
+	return items
 }
 
 func (b *bridge) sequence(v starlark.Value, old *yaml.Node, depth int) (*yaml.Node, error) {
