@@ -21,6 +21,14 @@ test:
 update:
 	$(GO) test . -run TestScripts -update
 
+# recorded answers of kpt fn render in CASES, a folder with a runner in run-cases:
+# make conformance CASES=DIR
+.PHONY: conformance
+conformance: build
+	@test -n "$(CASES)" || { echo "say where the cases are: make conformance CASES=DIR" >&2; exit 2; }
+	$(GO) build -o bin/conformance ./internal/conformance
+	bin/conformance "$(CASES)" bin/stoop
+
 # gofmt, vet, staticcheck
 .PHONY: lint
 lint:

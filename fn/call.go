@@ -48,12 +48,18 @@ type Object struct {
 	Package string
 }
 
-// Ref is a ResourceRef to the object.
+// Ref is a ResourceRef to the object, as far as it has the form of one.
 func (o *Object) Ref() *ResourceRef {
-	return &ResourceRef{
-		APIVersion: o.Node.GetApiVersion(), Kind: o.Node.GetKind(),
-		Name: o.Node.GetName(), Namespace: o.Node.GetNamespace(),
+	ref := &ResourceRef{}
+	if o.Node.YNode().Kind != yaml.MappingNode {
+		return ref
 	}
+	ref.APIVersion, ref.Kind = o.Node.GetApiVersion(), o.Node.GetKind()
+	// kyaml panics when metadata is a list
+	if m := o.Node.Field("metadata"); m != nil && m.Value.YNode().Kind == yaml.MappingNode {
+		ref.Name, ref.Namespace = o.Node.GetName(), o.Node.GetNamespace()
+	}
+	return ref
 }
 
 // Add appends a result about an object (nil: about none) and, where path isn't

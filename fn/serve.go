@@ -3,6 +3,7 @@ package fn
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
@@ -22,7 +23,7 @@ func Serve(ctx context.Context, f Func, request []byte) (answer []byte, results 
 	if l.config != nil {
 		c.Config = yaml.NewRNode(l.config)
 	}
-	came := make(map[*Object][]annotation, len(l.items)) // the hosts' annotations but for the place
+	came := make(map[*Object][]annotation, len(l.items)) // the hosts' annotations
 	aliases := newExpander(l.items)
 	for i, n := range l.items {
 		if n.Kind != yaml.MappingNode {
@@ -50,7 +51,7 @@ func Serve(ctx context.Context, f Func, request []byte) (answer []byte, results 
 	}
 	items := &yaml.Node{Kind: yaml.SequenceNode}
 	for _, o := range c.Items {
-		add := append(came[o], placeAnnotations(o)...)
+		add := withPlace(came[o], o)
 		n := o.Node.YNode()
 		if len(add) > 0 {
 			if n, err = annotated(n, add); err != nil {
@@ -63,7 +64,31 @@ func Serve(ctx context.Context, f Func, request []byte) (answer []byte, results 
 	return answer, c.Results, err
 }
 
-// hostAnnotations are those of the hosts that don't say a place.
+// withPlace are the annotations an object came with, and its place now, quoted
+// as it came.
+func withPlace(came []annotation, o *Object) []annotation {
+	var add []annotation
+	place := placeAnnotations(o)
+	for _, a := range came {
+		if i := slices.IndexFunc(place, func(p annotation) bool { return p.key == a.key }); i >= 0 {
+			place[i].style = a.style
+		} else if !isPlace(a.key) {
+			add = append(add, a)
+		}
+	}
+	return append(add, place...)
+}
+
+// isPlace says whether an annotation says where a resource is.
+func isPlace(key string) bool {
+	switch key {
+	case wirePath, wireOldPath, wireIndex, wireOldIndex:
+		return true
+	}
+	return false
+}
+
+// hostAnnotations are those of the hosts.
 func hostAnnotations(n *yaml.Node) []annotation {
 	meta := mapValue(n, "metadata")
 	if meta == nil {
@@ -75,10 +100,8 @@ func hostAnnotations(n *yaml.Node) []annotation {
 	}
 	var out []annotation
 	for i := 0; i+1 < len(ann.Content); i += 2 {
-		switch k := ann.Content[i].Value; {
-		case k == wirePath, k == wireOldPath, k == wireIndex, k == wireOldIndex:
-		case isHosts(k):
-			out = append(out, annotation{k, ann.Content[i+1].Value})
+		if k, v := ann.Content[i], ann.Content[i+1]; isHosts(k.Value) {
+			out = append(out, annotation{k.Value, v.Value, v.Style})
 		}
 	}
 	return out

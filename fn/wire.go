@@ -48,9 +48,9 @@ func EncodeCall(c *Call) ([]byte, error) {
 	items := &yaml.Node{Kind: yaml.SequenceNode}
 	for i, o := range c.Items {
 		id := strconv.Itoa(i)
-		add := append([]annotation{{wireID, id}, {wireOldID, id}}, placeAnnotations(o)...)
+		add := append([]annotation{{key: wireID, value: id}, {key: wireOldID, value: id}}, placeAnnotations(o)...)
 		if o.Package != "" {
-			add = append(add, annotation{wirePackage, path.Join("/", o.Package)})
+			add = append(add, annotation{key: wirePackage, value: path.Join("/", o.Package)})
 		}
 		n, err := annotated(o.Node.YNode(), add)
 		if err != nil {
@@ -287,17 +287,20 @@ func reconcile(was, now, old string) (value string, ok bool) {
 	return "", false
 }
 
-type annotation struct{ key, value string }
+type annotation struct {
+	key, value string
+	style      yaml.Style // of the value, as it came; 0 for one that is ours
+}
 
 // placeAnnotations say where an object is, if anywhere.
 func placeAnnotations(o *Object) []annotation {
 	if o.Path == "" {
 		return nil
 	}
-	a := []annotation{{wirePath, o.Path}, {wireOldPath, o.Path}}
+	a := []annotation{{key: wirePath, value: o.Path}, {key: wireOldPath, value: o.Path}}
 	if o.Index >= 0 {
 		index := strconv.Itoa(o.Index)
-		a = append(a, annotation{wireIndex, index}, annotation{wireOldIndex, index})
+		a = append(a, annotation{key: wireIndex, value: index}, annotation{key: wireOldIndex, value: index})
 	}
 	return a
 }
@@ -314,7 +317,9 @@ func annotated(n *yaml.Node, add []annotation) (*yaml.Node, error) {
 	}
 	for _, a := range add {
 		removeField(ann, a.key)
-		ann.Content = append(ann.Content, stringNode(a.key), stringNode(a.value))
+		value := stringNode(a.value)
+		value.Style = a.style
+		ann.Content = append(ann.Content, stringNode(a.key), value)
 	}
 	return root, nil
 }

@@ -304,13 +304,13 @@ func sameOrder(a, b *api.PackageRevision) bool {
 
 // headOf reads the head of any object, leniently.
 func headOf(root *yaml.Node) *api.Header {
-	n := yaml.NewRNode(root)
 	if root.Kind != yaml.MappingNode {
 		return &api.Header{}
 	}
+	n := yaml.NewRNode(root)
 	return &api.Header{
 		APIVersion: n.GetApiVersion(), Kind: n.GetKind(),
-		Metadata: api.ObjectMeta{Name: n.GetName(), Namespace: n.GetNamespace(), Annotations: n.GetAnnotations()},
+		Metadata: api.ObjectMeta{Name: kptpkg.Name(root), Namespace: kptpkg.Namespace(root), Annotations: kptpkg.Annotations(root)},
 	}
 }
 

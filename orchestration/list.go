@@ -186,8 +186,8 @@ func (lay *Layout) placeLoose(s *slot, i int, files map[string][]*slot) {
 		return
 	}
 	base := fmt.Sprintf("item-%06d", i)
-	if ref := (&fn.Object{Node: yaml.NewRNode(mustRoot(s.stripped))}).Ref(); ref.Kind != "" && ref.Name != "" {
-		named := strings.ToLower(ref.Kind + "_" + ref.Name)
+	if head := headOf(mustRoot(s.stripped)); head.Kind != "" && head.Metadata.Name != "" {
+		named := strings.ToLower(head.Kind + "_" + head.Metadata.Name)
 		if kptpkg.CheckPath(named+".yaml") == nil && !strings.Contains(named, "/") && files[named+".yaml"] == nil {
 			base = named
 		}
@@ -226,10 +226,9 @@ func below(root, dir string) (string, bool) {
 	return rel, ok
 }
 
+// itemError is an error about an item.
 func itemError(s *slot, msg string) error {
-	root := mustRoot(s.item.Doc)
-	ref := (&fn.Object{Node: yaml.NewRNode(root)}).Ref()
-	return &fn.ResultError{Result: fn.Result{Message: msg, Severity: fn.Error, ResourceRef: ref}}
+	return &fn.ResultError{Result: fn.Result{Message: msg, Severity: fn.Error, ResourceRef: headOf(mustRoot(s.item.Doc)).Ref()}}
 }
 
 // mustRoot is for documents that fn.ReadList has parsed.

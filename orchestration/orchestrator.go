@@ -117,6 +117,7 @@ type job struct {
 	err     error
 }
 
+// fail is an error about a field of the order, or about all of it.
 func (j *job) fail(field, message string) error {
 	return j.about(resultError(j.revision, field, message, nil))
 }
@@ -178,6 +179,7 @@ func (j *job) clash(other *job) error {
 		j.target, other.revision.Metadata.Name, other.file, api.TargetAnnotation))
 }
 
+// prepareOne finds out what one order comes to, or what is against it.
 func (r *run) prepareOne(j *job) error {
 	pr := j.revision
 	if err := pr.Validate(); err != nil {
@@ -192,8 +194,6 @@ func (r *run) prepareOne(j *job) error {
 		return j.fail(targetField, fmt.Sprintf("target %q is where stoop keeps objects of its own: choose another", target))
 	case strings.HasPrefix(j.file, target+"/"):
 		return j.fail(targetField, fmt.Sprintf("the object is inside its own target %q, where it would become content: move the file out, or make the target \".\"", target))
-	case target == "." && r.found.mixed[j.file]:
-		return j.fail("", "the object shares its file with resources of the package it makes: move it to a file of its own")
 	}
 	j.target = target
 	if j.applied, err = pr.Pending(); err != nil {
@@ -216,8 +216,21 @@ func (r *run) prepareOne(j *job) error {
 	case j.action == ActionUpdate && r.ws.File(path.Join(target, kptpkg.KptfileName)) == nil:
 		return j.fail("", fmt.Sprintf("target %q holds no Kptfile any more: put the package back, or remove the annotations %s and %s to make it anew", target, api.AppliedAnnotation, api.ObservedAnnotation))
 	}
-	if (j.action == ActionCreate || j.action == ActionUpdate) && target == "." && r.opts.RefuseInPlace != "" {
+	if target == "." && (j.action == ActionCreate || j.action == ActionUpdate) {
+		return r.mayWorkInPlace(j)
+	}
+	return nil
+}
+
+// mayWorkInPlace says what is against putting a package in place of the
+// declaring one.
+func (r *run) mayWorkInPlace(j *job) error {
+	switch {
+	case r.opts.RefuseInPlace != "":
 		return j.fail(targetField, r.opts.RefuseInPlace)
+	case len(r.found.mixed) > 0:
+		return j.fail("", fmt.Sprintf("objects for stoop share files with resources of the package that it is about (%s): move them to files of their own",
+			some(slices.Sorted(maps.Keys(r.found.mixed)))))
 	}
 	return nil
 }
@@ -337,7 +350,7 @@ func (r *run) do(ctx context.Context, j *job) {
 		j.outcome, err = r.handler.update(ctx, d, repo, j.revision, j.applied, j.changed)
 	}
 	j.pkg = d.pkg
-	if err == nil && j.target == "." {
+	if err == nil && j.target == "." && j.action != ActionRebuild {
 		err = r.checkInPlace(j)
 	}
 	if err == nil && !r.opts.Stateless {
@@ -369,7 +382,7 @@ func (r *run) checkInPlace(j *job) error {
 	for _, files := range []map[string]bool{f.own, f.mixed} {
 		if len(files) > 0 {
 			return j.fail("", fmt.Sprintf("the package brings objects for stoop along in %s, which would be carried out here: make the package below this one (annotation %s), or take them out upstream",
-				strings.Join(slices.Sorted(maps.Keys(files)), ", "), api.TargetAnnotation))
+				some(slices.Sorted(maps.Keys(files))), api.TargetAnnotation))
 		}
 	}
 	for _, p := range slices.Sorted(maps.Keys(r.found.own)) {

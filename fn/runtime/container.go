@@ -245,7 +245,7 @@ func (c *Container) run(ctx context.Context, call *fn.Call, engine, image string
 	}
 	out, err := p.run(ctx, in)
 	// as kpt shows it: docker's last line feed isn't the function's
-	out.stderr = strings.TrimSuffix(out.stderr, "\n")
+	out.stderr = strings.TrimSuffix(withoutPulling(out.stderr), "\n")
 	if err != nil {
 		call.Stderr = out.stderr
 		c.remove(ctx, engine, name)
@@ -257,6 +257,24 @@ func (c *Container) run(ctx context.Context, call *fn.Call, engine, image string
 		exit.Hint = c.hint(exit, image)
 	}
 	return err
+}
+
+// pulling are what engines say on standard error while they fetch an image.
+var pulling = regexp.MustCompile(`^Unable to find image |: (Already exists|Pulling fs layer|Pulling from .*|Waiting|Verifying Checksum|Download complete|Pull complete)$|^Digest: sha256|^Status: Downloaded newer image `)
+
+// withoutPulling is the standard error of a function without what the engine
+// said there of its own work.
+func withoutPulling(stderr string) string {
+	if !strings.Contains(stderr, ": ") && !strings.HasPrefix(stderr, "Unable") {
+		return stderr
+	}
+	var b strings.Builder
+	for line := range strings.Lines(stderr) {
+		if !pulling.MatchString(strings.TrimSuffix(line, "\n")) {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }
 
 // remove ends and removes a container whose client was ended: the engine runs

@@ -4,14 +4,22 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	goruntime "runtime"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/crane"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/fn/runtime"
 	"github.com/stoop-dev/stoop/fn/runtime/runtimetest"
@@ -38,8 +46,9 @@ func docker(t *testing.T) {
 // repo is this process's own corner of the engine.
 var repo = fmt.Sprintf("stoop.test/%d/", os.Getpid())
 
-// images makes one image for each function, of a static program built from the
-// suite, and some versions of identity; they are removed afterwards.
+// images makes an image for each function and some versions of identity, all of
+// them one static program built from the suite and called with other words. The
+// engine gets them in one go; they are removed afterwards.
 func images(t *testing.T, names ...string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -56,35 +65,34 @@ func main() { runtimetest.Main() }
 	require.NoError(t, err, "%s", out)
 	program, err := os.ReadFile(bin)
 	require.NoError(t, err)
-
 	var root bytes.Buffer
 	w := tar.NewWriter(&root)
 	require.NoError(t, w.WriteHeader(&tar.Header{Name: "fn", Mode: 0o755, Size: int64(len(program))}))
 	_, err = w.Write(program)
 	require.NoError(t, err)
 	require.NoError(t, w.Close())
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(root.Bytes())), nil })
+	require.NoError(t, err)
+	base, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: goruntime.GOARCH})
+	require.NoError(t, err)
+	base, err = mutate.AppendLayers(base, layer)
+	require.NoError(t, err)
 
-	engine := func(stdin []byte, args ...string) {
-		t.Helper()
-		cmd := exec.Command("docker", args...)
-		cmd.Stdin = bytes.NewReader(stdin)
-		out, err := cmd.CombinedOutput()
-		require.NoError(t, err, "%s", out)
-		image := args[len(args)-1]
-		if args[0] == "build" {
-			image = args[2]
-		}
-		t.Cleanup(func() { _ = exec.Command("docker", "rmi", "-f", image).Run() })
-	}
-	engine(root.Bytes(), "import", "-", repo+"base")
+	all := map[string]v1.Image{}
 	for _, name := range names {
-		entry, err := json.Marshal([]string{"/fn", "krm-function", name})
+		all[repo+name+":latest"], err = mutate.Config(base, v1.Config{Entrypoint: []string{"/fn", "krm-function", name}})
 		require.NoError(t, err)
-		engine([]byte("FROM "+repo+"base\nENTRYPOINT "+string(entry)), "build", "-t", repo+name, "-")
 	}
 	for _, version := range []string{"v1.1.0", "v1.2.0", "v2.0.0"} {
-		engine(nil, "tag", repo+"identity", repo+"identity:"+version)
+		all[repo+"identity:"+version] = all[repo+"identity:latest"]
 	}
+	file := filepath.Join(dir, "images.tar")
+	require.NoError(t, crane.MultiSave(all, file))
+	t.Cleanup(func() {
+		_ = exec.Command("docker", append([]string{"rmi", "-f"}, slices.Collect(maps.Keys(all))...)...).Run()
+	})
+	out, err = exec.Command("docker", "load", "-q", "-i", file).CombinedOutput()
+	require.NoError(t, err, "%s", out)
 }
 
 func inRepo(name string) runtime.Ref { return runtime.Ref{Image: repo + name} }
@@ -145,7 +153,7 @@ func TestContainer(t *testing.T) {
 	})
 	t.Run("a version constraint takes the highest that is here", func(t *testing.T) {
 		for tag, want := range map[string]string{"~1.1": "v1.1.0", "^1.0": "v1.2.0", ">=1.0.0": "v2.0.0", "v1.1.0": "v1.1.0", "latest": "latest"} {
-			f, _, err := run(c, runtime.Ref{Image: repo + "identity", Tag: tag})
+			f, err := c.Find(t.Context(), runtime.Ref{Image: repo + "identity", Tag: tag})
 			require.NoError(t, err, tag)
 			assert.Equal(t, repo+"identity:"+want, f.Name, tag)
 		}

@@ -100,8 +100,9 @@ func (a *app) root() *cobra.Command {
 
 Without a command it is a KRM function: a ResourceList on standard input, one on
 standard output. kpt fn eval, kpt fn render, kustomize and docker run -i call it so.`,
-		Args:          cobra.ArbitraryArgs,
-		SilenceErrors: true, SilenceUsage: true,
+		Args:                  cobra.ArbitraryArgs,
+		DisableFlagsInUseLine: true,
+		SilenceErrors:         true, SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usageError("unknown command %q: run `stoop --help` for the commands", args[0])

@@ -47,7 +47,7 @@ func (p *permissions) permission(fs *pflag.FlagSet, to *[]string, name, usage st
 	}
 	fs.StringSliceVar(to, name, def, usage+" (environment: "+variable+")")
 	fs.Lookup(name).NoOptDefVal = anyValue
-	fs.Lookup(name).DefValue = ""
+	fs.Lookup(name).DefValue = "[]" // what the environment says is not shown as a default
 }
 
 // runtime is the chain of function runtimes that the operator allows.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -63,7 +64,7 @@ Kptfile gets a status, as kpt does.`,
 }
 
 func (a *app) render(ctx context.Context, name string, f renderFlags) error {
-	if err := f.checkOutput(); err != nil {
+	if err := errors.Join(a.perms.checkStatus(), f.checkOutput()); err != nil {
 		return err
 	}
 	dir, err := kptdir.Open(ctx, name, kptdir.Limits{})
@@ -71,7 +72,7 @@ func (a *app) render(ctx context.Context, name string, f renderFlags) error {
 		return err
 	}
 	defer func() { _ = dir.Close() }()
-	abs, err := filepath.Abs(name)
+	abs, err := a.resolved(name)
 	if err != nil {
 		return err
 	}
@@ -108,17 +109,33 @@ func (a *app) render(ctx context.Context, name string, f renderFlags) error {
 	return nil
 }
 
+// resolved is the directory that name leads to; a package is called by it.
+func (a *app) resolved(name string) (string, error) {
+	abs, err := filepath.Abs(name)
+	if err != nil {
+		return "", err
+	}
+	to, err := filepath.EvalSymlinks(abs)
+	if err != nil {
+		return "", err
+	}
+	if info, err := os.Lstat(abs); err == nil && info.Mode()&os.ModeSymlink != 0 {
+		fmt.Fprintf(a.err, "[WARN] resolved symlink %q to %q, please note that the symlinks within the package are ignored\n", name, to)
+	}
+	return to, nil
+}
+
 // renderedTree is the package as it is to be written, with its status.
 func (a *app) renderedTree(r *render.Rendered, format bool) (kptpkg.Tree, error) {
-	if !format {
-		return task.WriteStatus(r.Tree, r, task.StatusPolicy(a.perms.status))
+	t, policy := r.Tree, task.StatusPolicy(a.perms.status)
+	var err error
+	if format {
+		if t, err = r.Format(); err != nil {
+			return t, err
+		}
 	}
-	t, err := r.Format()
-	if err == nil {
-		t, err = task.WriteStatus(t, r, task.StatusPolicy(a.perms.status))
+	if t, err = task.WriteStatus(t, r, policy); err != nil || !format || policy == task.StatusNever {
+		return t, err
 	}
-	if err == nil {
-		t, err = t.FormatKptfile(".")
-	}
-	return t, err
+	return t.FormatKptfile(".")
 }

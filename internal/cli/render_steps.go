@@ -3,10 +3,12 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 	"time"
 
 	"github.com/stoop-dev/stoop/fn"
+	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 	"github.com/stoop-dev/stoop/orchestration/render"
 )
 
@@ -106,6 +108,9 @@ func (a *app) printRenderError(err error) {
 		return
 	}
 	reason := failed.Reason()
+	if failed.Refused && strings.HasPrefix(reason, "yaml: ") {
+		reason = fmt.Sprintf("Kptfile at %q can't be read.\n\nDetails:\n%s", path.Join(failed.Package, kptpkg.KptfileName), reason)
+	}
 	fmt.Fprintf(a.err, "Error: %s\n", reason)
 	where := fmt.Sprintf("package %q", failed.Package)
 	if failed.Step != nil {

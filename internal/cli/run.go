@@ -12,6 +12,7 @@ import (
 	"github.com/stoop-dev/stoop/orchestration"
 	"github.com/stoop-dev/stoop/orchestration/kptdir"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+	"github.com/stoop-dev/stoop/orchestration/task"
 )
 
 // writeFlags say what is to become of changes to a directory.
@@ -48,7 +49,19 @@ func statusFlag(fs *pflag.FlagSet, p *permissions) {
 	fs.StringVar(&p.status, "status", "keep", "whether Kptfiles get the render's status: `keep` (where they have one), always, never")
 }
 
+// checkStatus refuses a --status that means nothing.
+func (p *permissions) checkStatus() error {
+	switch task.StatusPolicy(p.status) {
+	case task.StatusKeep, task.StatusAlways, task.StatusNever:
+		return nil
+	}
+	return usageError("--status is %q: write keep, always or never", p.status)
+}
+
 func (a *app) run(ctx context.Context, name string, w writeFlags) error {
+	if err := a.perms.checkStatus(); err != nil {
+		return err
+	}
 	name, only, err := declaringDir(name)
 	if err != nil {
 		return err

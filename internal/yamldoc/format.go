@@ -21,8 +21,8 @@ type Styled struct {
 
 // Format writes documents anew as kpt writes a file: two spaces, comments where
 // they were, the order of keys and the style of scalars kept, and a separator
-// line between documents. Documents without content are left out, with their
-// comments, as kpt does.
+// line between documents. Empty metadata.annotations and documents without
+// content, with their comments, are left out, as kpt does.
 func Format(docs ...Styled) ([]byte, error) {
 	var b bytes.Buffer
 	e := yaml.NewEncoder(&b)
@@ -52,15 +52,36 @@ func Format(docs ...Styled) ([]byte, error) {
 // document is the document with the comments around it, nil without content.
 func (d *Styled) document() (*yaml.Node, error) {
 	if d.Tight {
-		return d.Item()
+		root, err := d.Item()
+		if root == nil {
+			return nil, err
+		}
+		return withoutEmptyAnnotations(root), nil
 	}
 	root, err := d.Root()
 	if root == nil {
 		return nil, err
 	}
-	n := &yaml.Node{Kind: yaml.DocumentNode, Content: []*yaml.Node{root}}
+	n := &yaml.Node{Kind: yaml.DocumentNode, Content: []*yaml.Node{withoutEmptyAnnotations(root)}}
 	n.HeadComment, n.FootComment = d.around()
 	return n, nil
+}
+
+// withoutEmptyAnnotations is root without metadata.annotations that hold nothing.
+func withoutEmptyAnnotations(root *yaml.Node) *yaml.Node {
+	r := yaml.NewRNode(root)
+	meta := r.Field(yaml.MetadataField)
+	if meta == nil || meta.Value.YNode().Kind != yaml.MappingNode {
+		return root
+	}
+	if a := meta.Value.Field(yaml.AnnotationsField); a == nil || a.Value.YNode().Kind != yaml.MappingNode || len(a.Value.Content()) > 0 {
+		return root
+	}
+	r = yaml.NewRNode(CopyNode(root))
+	if err := yaml.ClearEmptyAnnotations(r); err != nil {
+		return root // metadata is an alias, say
+	}
+	return r.YNode()
 }
 
 // Wide says whether the text that the document was read from indents lists, as

@@ -139,6 +139,23 @@ func TestKillAtEveryStep(t *testing.T) {
 	}
 }
 
+// A write of more files than are synced one by one.
+func TestKillInALargeWrite(t *testing.T) {
+	before, after := files{}, files{}
+	for i := range 20 {
+		before[fmt.Sprintf("f%02d", i)] = "old"
+		after[fmt.Sprintf("f%02d", i)] = "new"
+	}
+	for step := int64(1); ; step += 3 {
+		dir := before.dir(t)
+		if !(child{Dir: dir, After: after, Kill: step}).killed(t) {
+			require.Greater(t, step, int64(60), "the child never came to be killed")
+			return
+		}
+		assertWhole(t, dir, before, after, fmt.Sprintf("killed before step %d", step))
+	}
+}
+
 func TestKillWhileRecovering(t *testing.T) {
 	// killed when the manifest is there and some renames are done
 	for step := int64(1); ; step++ {

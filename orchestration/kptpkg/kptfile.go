@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -221,6 +222,9 @@ func (t Tree) CheckPipeline(dir string, k *Kptfile) error {
 	return nil
 }
 
+// imageName is what an image may be called.
+var imageName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/:@-]*$`)
+
 // checkStep returns what is wrong with a step, with the field below the step it
 // is wrong with and its value; why is nil when nothing is.
 func (t Tree) checkStep(dir, role string, s Function) (name string, value any, why error) {
@@ -229,6 +233,8 @@ func (t Tree) checkStep(dir, role string, s Function) (name string, value any, w
 		return "", nil, errors.New("must specify a function to execute, with `image` or `exec`")
 	case s.Image != "" && s.Exec != "":
 		return "", nil, errors.New("must not specify both `image` and `exec`")
+	case s.Image != "" && !imageName.MatchString(s.Image):
+		return ".image", s.Image, fmt.Errorf("function name %q is invalid", s.Image)
 	case s.Tag != "" && s.Image == "":
 		return ".tag", s.Tag, errors.New("a tag belongs to an `image`")
 	case s.ConfigPath != "" && len(s.ConfigMap) > 0:

@@ -86,6 +86,9 @@ func (fm *form) apply(n *yaml.Node) {
 	case yaml.SequenceNode:
 		for _, item := range n.Content {
 			fm.apply(item)
+			if item.Kind == yaml.MappingNode && item.LineComment != "" {
+				item.HeadComment, item.LineComment = item.LineComment, ""
+			}
 		}
 	case yaml.MappingNode:
 		fm.sort(n)
@@ -97,6 +100,10 @@ func (fm *form) apply(n *yaml.Node) {
 			}
 			n.Content[i].Style = 0
 			below.apply(n.Content[i+1])
+			if v := n.Content[i+1]; below != nil && v.Kind != yaml.ScalarNode && v.LineComment != "" {
+				// it stood behind the closing bracket
+				n.Content[i].LineComment, v.LineComment = v.LineComment, ""
+			}
 		}
 	case yaml.ScalarNode:
 		n.Style = 0

@@ -88,7 +88,11 @@ func annotate(n, was *yaml.Node, add [][2]string) {
 		}
 		nodes = append(nodes, word(a[0]), &yaml.Node{Kind: yaml.ScalarNode, Tag: yaml.NodeTagString, Style: yaml.SingleQuotedStyle, Value: a[1]})
 	}
-	insertBehind(ann, fieldOf(wasMeta, "annotations"), nodes)
+	wasAnn := fieldOf(wasMeta, "annotations")
+	if was != nil && wasAnn == nil {
+		wasAnn = &yaml.Node{Kind: yaml.MappingNode}
+	}
+	insertBehind(ann, wasAnn, nodes)
 }
 
 // openMapping returns the mapping at a key of n, made where there is none.

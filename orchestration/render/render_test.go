@@ -61,6 +61,17 @@ var library = functions{
 		c.Add(fn.Info, nil, "", fmt.Sprintf("labelled %d", len(c.Items)))
 		return nil
 	},
+	// annotate adds the data as annotations.
+	"annotate": func(_ context.Context, c *fn.Call) error {
+		for _, o := range c.Items {
+			for _, k := range slices.Sorted(maps.Keys(c.Config.GetDataMap())) {
+				if err := o.Node.PipeE(yaml.SetAnnotation(k, c.Config.GetDataMap()[k])); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	},
 	// set gives the resource called name the data key: value.
 	"set": func(_ context.Context, c *fn.Call) error {
 		data := c.Config.GetDataMap()

@@ -10,6 +10,7 @@ package repository
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"path"
@@ -38,8 +39,8 @@ type GitRef struct {
 	Ref string
 	// Directory is the package's directory; "", "." and "/" are the root.
 	Directory string
-	// Credential authenticates at an http or https server, in place of what
-	// Repo holds; nil: none.
+	// Credential authenticates at an http, https or ssh server, in place of
+	// what Repo holds; nil: none.
 	Credential *Credential
 }
 
@@ -64,6 +65,15 @@ type Git struct {
 	// Attempts is how often a request is tried when the network or the server
 	// (5xx) fails; 0 means 3. Refusals (401, 403, 404) are never repeated.
 	Attempts int
+	// Cache keeps what servers sent, for other runs; nil: nothing is kept.
+	Cache *Cache
+	// SSHAgent lets the user's ssh-agent log in to ssh servers where a ref has
+	// no Credential.
+	SSHAgent bool
+	// CredentialHelpers lets the user's git credential helpers, which are
+	// programs, be asked where an http server wants credentials and a ref has
+	// none. Nobody is ever prompted.
+	CredentialHelpers bool
 
 	mu    sync.Mutex
 	repos map[repoKey]*repo
@@ -133,8 +143,8 @@ func cleanDir(dir string) (string, error) {
 // repoKey is what makes two requests go to one repository: its URL as given and
 // who asks.
 type repoKey struct {
-	url string
-	Credential
+	url        string
+	credential [sha256.Size]byte
 }
 
 // origin is where one repository's refs and objects come from. After trees the
@@ -142,8 +152,8 @@ type repoKey struct {
 type origin interface {
 	objects
 	refs(ctx context.Context) (refs, error)
-	// trees takes a hash that a ref points to, or a commit's.
-	trees(ctx context.Context, want plumbing.Hash) error
+	// trees takes hashes that refs point to, or commits'.
+	trees(ctx context.Context, want ...plumbing.Hash) error
 	blobs(ctx context.Context, commit plumbing.Hash, want []plumbing.Hash) error
 	// expand completes an abbreviated commit hash, where that can be done.
 	expand(prefix string) (plumbing.Hash, error)
@@ -158,6 +168,7 @@ type repo struct {
 	busy   chan struct{}
 	limits Limits
 	origin
+	cached gitCache
 
 	known    *refs // nil until listed
 	packages map[packageKey]kptpkg.Tree
@@ -178,34 +189,45 @@ func (g *Git) open(ctx context.Context, url string, cred *Credential) (*repo, er
 	if err != nil {
 		return nil, err
 	}
-	key := repoKey{url: url}
-	if cred != nil {
-		if loc.scheme != "http" && loc.scheme != "https" {
-			return nil, fmt.Errorf("repository %s: credentials are for http and https only", loc.text)
-		}
-		key.Credential, loc.auth = *cred, cred.method()
+	r, err := g.repo(loc, dir, repoKey{url, cred.digest()}, cred)
+	if err != nil {
+		return nil, fmt.Errorf("repository %s: %w", loc.text, err)
 	}
-	g.mu.Lock()
-	r := g.repos[key]
-	if r == nil {
-		r = &repo{text: loc.text, busy: make(chan struct{}, 1), limits: g.Limits.orDefaults(), packages: map[packageKey]kptpkg.Tree{}}
-		if dir != "" {
-			r.origin = &local{dir: dir, access: g.Access}
-		} else {
-			r.origin = newNetwork(loc, g.Access, r.limits, g.Attempts)
-		}
-		if g.repos == nil {
-			g.repos = map[repoKey]*repo{}
-		}
-		g.repos[key] = r
-	}
-	g.mu.Unlock()
 	select {
 	case r.busy <- struct{}{}:
 		return r, nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("repository %s: %w", loc.text, context.Cause(ctx))
 	}
+}
+
+// repo returns the one repository of key, made on first use. Dir is the real
+// path of a local one.
+func (g *Git) repo(loc location, dir string, key repoKey, cred *Credential) (*repo, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if r := g.repos[key]; r != nil {
+		return r, nil
+	}
+	r := &repo{text: loc.text, busy: make(chan struct{}, 1), limits: g.Limits.orDefaults(), packages: map[packageKey]kptpkg.Tree{}}
+	if dir != "" {
+		if cred != nil {
+			return nil, errors.New("it is on disk: credentials are for http, https and ssh")
+		}
+		r.origin = &local{dir: dir, access: g.Access}
+	} else {
+		n, err := g.newNetwork(loc, cred, r.limits)
+		if err != nil {
+			return nil, err
+		}
+		r.origin = n
+		r.cached = g.Cache.git(loc, n.auth != nil || n.helpers)
+	}
+	if g.repos == nil {
+		g.repos = map[repoKey]*repo{}
+	}
+	g.repos[key] = r
+	return r, nil
 }
 
 func (r *repo) release() {
@@ -225,6 +247,11 @@ func (r *repo) listed(ctx context.Context) (refs, error) {
 }
 
 func (r *repo) fetch(ctx context.Context, dir, ref string) (kptpkg.Tree, plumbing.Hash, error) {
+	if commit, ok := wholeCommit(ref); ok {
+		if tree, ok := r.have(ctx, commit, dir); ok {
+			return tree, commit, nil
+		}
+	}
 	list, err := r.listed(ctx)
 	if err != nil {
 		return kptpkg.Tree{}, plumbing.ZeroHash, err
@@ -232,6 +259,13 @@ func (r *repo) fetch(ctx context.Context, dir, ref string) (kptpkg.Tree, plumbin
 	want, err := r.resolve(list, dir, ref)
 	if err != nil {
 		return kptpkg.Tree{}, plumbing.ZeroHash, err
+	}
+	commit := want
+	if peeled, ok := list.peeled[want]; ok {
+		commit = peeled
+	}
+	if tree, ok := r.have(ctx, commit, dir); ok {
+		return tree, commit, nil
 	}
 	if err := r.trees(ctx, want); err != nil {
 		if errors.Is(err, errNoObject) {
@@ -243,13 +277,28 @@ func (r *repo) fetch(ctx context.Context, dir, ref string) (kptpkg.Tree, plumbin
 	if err != nil {
 		return kptpkg.Tree{}, plumbing.ZeroHash, fmt.Errorf("ref %q: %w", ref, err)
 	}
+	if tree, ok := r.packages[packageKey{commit, dir}]; ok {
+		return tree, commit, nil
+	}
+	tree, err := r.readPackage(ctx, commit, root, dir)
+	if err != nil {
+		return kptpkg.Tree{}, plumbing.ZeroHash, fmt.Errorf("at %s: %w", ref, err)
+	}
+	r.packages[packageKey{commit, dir}] = tree
+	r.cached.store(r, commit, root, dir)
+	return tree, commit, nil
+}
+
+// have returns a package that this Git has read before, or any other that shares
+// its cache.
+func (r *repo) have(ctx context.Context, commit plumbing.Hash, dir string) (kptpkg.Tree, bool) {
 	key := packageKey{commit, dir}
-	tree, ok := r.packages[key]
-	if !ok {
-		if tree, err = r.readPackage(ctx, commit, root, dir); err != nil {
-			return kptpkg.Tree{}, plumbing.ZeroHash, fmt.Errorf("at %s: %w", ref, err)
-		}
+	if tree, ok := r.packages[key]; ok {
+		return tree, true
+	}
+	tree, ok := r.cached.load(ctx, commit, dir, r.limits)
+	if ok {
 		r.packages[key] = tree
 	}
-	return tree, commit, nil
+	return tree, ok
 }

@@ -247,9 +247,13 @@ func checkFormat(config string) error {
 	return nil
 }
 
-func (l *local) trees(_ context.Context, want plumbing.Hash) error {
-	_, err := l.size(want)
-	return err
+func (l *local) trees(_ context.Context, want ...plumbing.Hash) error {
+	for _, h := range want {
+		if _, err := l.size(h); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l *local) blobs(context.Context, plumbing.Hash, []plumbing.Hash) error { return nil }

@@ -23,6 +23,7 @@ import (
 	gitgit "github.com/go-git/go-git/v5/plumbing/transport/git"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 	gitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
+	registry "github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
 // maxRefsBytes bounds the list of refs that an http server sends: a million of
@@ -35,6 +36,8 @@ const maxRefsBytes = 64 << 20
 type network struct {
 	memory
 	loc      location
+	auth     transport.AuthMethod // nil: none
+	helpers  bool                 // whether credential helpers may be asked for auth
 	client   transport.Transport
 	limits   Limits
 	attempts int
@@ -46,23 +49,94 @@ type network struct {
 	caps *capability.List
 }
 
-func newNetwork(loc location, access Access, limits Limits, attempts int) *network {
-	n := &network{memory: memory{}, loc: loc, limits: limits, attempts: attempts}
+func (g *Git) newNetwork(loc location, cred *Credential, limits Limits) (*network, error) {
+	n := &network{memory: memory{}, loc: loc, auth: loc.auth, helpers: g.CredentialHelpers, limits: limits, attempts: g.Attempts}
 	switch loc.scheme {
 	case "ssh":
-		n.client = gitssh.DefaultClient
+		if cred == nil && !g.SSHAgent {
+			return nil, fmt.Errorf("ssh needs a key: name a secret with %s in secretRef, or allow the ssh-agent to be used", keySSH)
+		}
+		auth, err := newSSHAuth(loc, cred)
+		if err != nil {
+			return nil, err
+		}
+		n.auth, n.client = auth, gitssh.DefaultClient
 	case "git":
+		if cred != nil {
+			return nil, errors.New("the git protocol knows no credentials: they are for http, https and ssh")
+		}
 		n.client = gitgit.DefaultClient
 	default:
-		n.client = githttp.NewClient(&http.Client{Transport: &httpGuard{loc, access, http.DefaultTransport}})
+		next, err := cred.transport()
+		if err != nil {
+			return nil, err
+		}
+		switch h := cred.get(); {
+		case h.token != "":
+			n.auth = &githttp.TokenAuth{Token: h.token}
+		case h.basic:
+			n.auth = &githttp.BasicAuth{Username: h.username, Password: h.password}
+		case cred != nil && h.ca == "":
+			return nil, fmt.Errorf("the secret has no %s and %s and no %s, which an http repository needs", keyUsername, keyPassword, keyBearer)
+		}
+		guard := &accessGuard{loc, g.Access, next}
+		n.client = githttp.NewClient(&http.Client{Transport: &gitGuard{guard}})
 	}
-	if n.attempts <= 0 {
-		n.attempts = 3
+	return n, nil
+}
+
+// transport trusts the credential's certificates beside the system's.
+func (c *Credential) transport() (http.RoundTripper, error) {
+	shared := http.DefaultTransport.(*http.Transport)
+	ca := c.get().ca
+	if ca == "" {
+		return shared, nil
 	}
-	return n
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool() // a system without certificates
+	}
+	if !pool.AppendCertsFromPEM([]byte(ca)) {
+		return nil, fmt.Errorf("%s holds no certificate in PEM form", keyCA)
+	}
+	own := shared.Clone()
+	own.TLSClientConfig = &tls.Config{RootCAs: pool}
+	return own, nil
 }
 
 func (n *network) refs(ctx context.Context) (refs, error) {
+	adv, err := n.advertised(ctx)
+	if errors.Is(err, errNeedsCredentials) && n.helpers {
+		if n.auth = askHelpers(ctx, n.loc); n.auth != nil {
+			adv, err = n.advertised(ctx)
+		}
+	}
+	if err != nil {
+		return refs{}, err
+	}
+	n.caps = adv.Capabilities
+	n.tips = make(map[plumbing.Hash]bool, len(adv.References))
+	list := refs{hashes: make(map[string]plumbing.Hash, len(adv.References)+1), peeled: map[plumbing.Hash]plumbing.Hash{}}
+	for name, h := range adv.References {
+		list.hashes[name] = h
+		n.tips[h] = true
+		if commit, ok := adv.Peeled[name]; ok {
+			list.peeled[h] = commit
+		}
+	}
+	if adv.Head != nil {
+		list.hashes["HEAD"] = *adv.Head
+		n.tips[*adv.Head] = true
+		for _, s := range adv.Capabilities.Get(capability.SymRef) {
+			if branch, ok := strings.CutPrefix(s, "HEAD:refs/heads/"); ok {
+				list.head = branch
+			}
+		}
+	}
+	return list, nil
+}
+
+func (n *network) advertised(ctx context.Context) (*packp.AdvRefs, error) {
 	var adv *packp.AdvRefs
 	err := n.retry(ctx, func() error {
 		session, err := n.newSession(ctx)
@@ -80,40 +154,23 @@ func (n *network) refs(ctx context.Context) (refs, error) {
 		session.Close() // with the list in hand nothing is lost
 		return nil
 	})
-	if err != nil {
-		return refs{}, err
-	}
-	n.caps = adv.Capabilities
-	n.tips = make(map[plumbing.Hash]bool, len(adv.References))
-	list := refs{hashes: make(map[string]plumbing.Hash, len(adv.References)+1)}
-	for name, h := range adv.References {
-		list.hashes[name] = h
-		n.tips[h] = true
-	}
-	if adv.Head != nil {
-		list.hashes["HEAD"] = *adv.Head
-		n.tips[*adv.Head] = true
-		for _, s := range adv.Capabilities.Get(capability.SymRef) {
-			if branch, ok := strings.CutPrefix(s, "HEAD:refs/heads/"); ok {
-				list.head = branch
-			}
-		}
-	}
-	return list, nil
+	return adv, err
 }
 
-func (n *network) trees(ctx context.Context, want plumbing.Hash) error {
-	if _, ok := n.memory[want]; ok {
+func (n *network) trees(ctx context.Context, want ...plumbing.Hash) error {
+	want = slices.DeleteFunc(slices.Clone(want), func(h plumbing.Hash) bool { _, ok := n.memory[h]; return ok })
+	if len(want) == 0 {
 		return nil
 	}
+	tips := !slices.ContainsFunc(want, func(h plumbing.Hash) bool { return !n.tips[h] })
 	anyCommit := n.caps.Supports(capability.AllowReachableSHA1InWant) || n.caps.Supports(capability.AllowTipSHA1InWant)
-	if n.tips[want] || anyCommit {
-		err := n.upload(ctx, request{want: []plumbing.Hash{want}, shallow: true, noBlobs: n.canFilter()})
-		if err == nil || n.tips[want] || !isRefusal(err) {
+	if tips || anyCommit {
+		err := n.upload(ctx, request{want: want, shallow: true, noBlobs: n.canFilter()})
+		if err == nil || tips || !isRefusal(err) {
 			return err
 		}
 	}
-	// The commit is somewhere in the history of a branch or tag, or nowhere.
+	// The commits are somewhere in the history of branches and tags, or nowhere.
 	all := request{noBlobs: n.canFilter()}
 	for h := range n.tips {
 		all.want = append(all.want, h)
@@ -121,8 +178,12 @@ func (n *network) trees(ctx context.Context, want plumbing.Hash) error {
 	if err := n.upload(ctx, all); err != nil {
 		return err
 	}
-	_, err := n.size(want)
-	return err
+	for _, h := range want {
+		if _, err := n.size(h); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // canFilter says whether the server can leave files out, and sends single ones
@@ -220,7 +281,7 @@ func (n *network) newSession(ctx context.Context) (transport.UploadPackSession, 
 	done := make(chan result, 1)
 	go func() {
 		endpoint := *n.loc.endpoint // redirects change it
-		session, err := n.client.NewUploadPackSession(&endpoint, n.loc.auth)
+		session, err := n.client.NewUploadPackSession(&endpoint, n.auth)
 		done <- result{session, err}
 	}()
 	select {
@@ -237,6 +298,21 @@ func (n *network) newSession(ctx context.Context) (transport.UploadPackSession, 
 }
 
 func (n *network) retry(ctx context.Context, do func() error) error {
+	if err := retry(ctx, n.attempts, do); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return n.explain(err)
+	}
+	return nil
+}
+
+// retry does something until it succeeds, fails for good or was tried often
+// enough; 0 attempts are 3.
+func retry(ctx context.Context, attempts int, do func() error) error {
+	if attempts <= 0 {
+		attempts = 3
+	}
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval = 200 * time.Millisecond
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
@@ -245,18 +321,15 @@ func (n *network) retry(ctx context.Context, do func() error) error {
 			err = backoff.Permanent(err)
 		}
 		return struct{}{}, err
-	}, backoff.WithBackOff(wait), backoff.WithMaxTries(uint(n.attempts)))
-	if err == nil {
-		return nil
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
+	}, backoff.WithBackOff(wait), backoff.WithMaxTries(uint(attempts)))
 	var permanent *backoff.PermanentError
-	if errors.As(err, &permanent) { // the last try's
-		err = permanent.Unwrap()
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, &permanent): // the last try's
+		return permanent.Unwrap()
 	}
-	return n.explain(err)
+	return err
 }
 
 // isTransient says whether trying again may help.
@@ -265,6 +338,10 @@ func isTransient(err error) bool {
 	var status *statusError
 	if errors.As(err, &status) {
 		return status.code >= 500
+	}
+	var answer *registry.Error
+	if errors.As(err, &answer) && answer.StatusCode != 0 {
+		return answer.StatusCode >= 500 || answer.StatusCode == http.StatusTooManyRequests
 	}
 	var (
 		dns  *net.DNSError
@@ -287,10 +364,36 @@ func isTransient(err error) bool {
 // request may get around.
 func isRefusal(err error) bool { return errors.Is(err, errRefused) }
 
-var errRefused = errors.New("the server refused")
+var (
+	errRefused          = errors.New("the server refused")
+	errNeedsCredentials = errors.New("there is none, or it needs credentials (401)")
+	errBadCredentials   = errors.New("the server refused the credentials (401)")
+)
 
 // explain turns what go-git and net/http say into one short line.
 func (n *network) explain(err error) error {
+	if known := explainHTTP(err, n.auth != nil, "repository"); known != nil {
+		return known
+	}
+	err = unwrapUnexpected(err)
+	switch {
+	case errors.Is(err, transport.ErrRepositoryNotFound):
+		return fmt.Errorf("repository %w", ErrNotFound)
+	case errors.Is(err, transport.ErrEmptyRemoteRepository):
+		return fmt.Errorf("commit %w: the repository is empty", ErrNotFound)
+	case errors.Is(err, transport.ErrEmptyUploadPackRequest),
+		strings.Contains(err.Error(), "not our ref"), // git; go-git keeps only the text
+		strings.Contains(err.Error(), "not valid"):   // JGit
+		return fmt.Errorf("%w: %w", errRefused, err)
+	case n.loc.scheme == "ssh":
+		return explainSSH(err)
+	}
+	return fmt.Errorf("reading from the server: %w", err)
+}
+
+// explainHTTP says in one short line why a request failed; nil for what it
+// doesn't know. What is what was asked for.
+func explainHTTP(err error, authenticated bool, what string) error {
 	err = unwrapUnexpected(err)
 	var (
 		status *statusError
@@ -300,31 +403,24 @@ func (n *network) explain(err error) error {
 	case errors.As(err, &status):
 		switch status.code {
 		case http.StatusUnauthorized:
-			return errors.New("there is none, or it needs credentials (401)")
+			if authenticated {
+				return errBadCredentials
+			}
+			return errNeedsCredentials
 		case http.StatusForbidden:
 			return errors.New("access denied (403)")
 		case http.StatusNotFound, http.StatusGone:
-			return fmt.Errorf("repository %w (%d)", ErrNotFound, status.code)
+			return fmt.Errorf("%s %w (%d)", what, ErrNotFound, status.code)
 		}
 		return status
-	case errors.Is(err, transport.ErrRepositoryNotFound):
-		return fmt.Errorf("repository %w", ErrNotFound)
-	case errors.Is(err, transport.ErrEmptyRemoteRepository):
-		return fmt.Errorf("commit %w: the repository is empty", ErrNotFound)
-	case isDenied(err), errors.Is(err, errTooBig):
+	case isDenied(err), errors.Is(err, errTooBig), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case isTLS(err):
 		return fmt.Errorf("TLS: %w", err)
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return fmt.Errorf("no such host %s", dns.Name)
-	case errors.Is(err, transport.ErrEmptyUploadPackRequest),
-		strings.Contains(err.Error(), "not our ref"), // git; go-git keeps only the text
-		strings.Contains(err.Error(), "not valid"):   // JGit
-		return fmt.Errorf("%w: %w", errRefused, err)
-	case n.loc.scheme == "ssh":
-		return fmt.Errorf("ssh (keys come from the ssh-agent, hosts from known_hosts): %w", err)
 	}
-	return fmt.Errorf("reading from the server: %w", err)
+	return nil
 }
 
 func isTLS(err error) bool {
@@ -365,16 +461,14 @@ func (e *statusError) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("the server answered %d %s", e.code, http.StatusText(e.code)))
 }
 
-// httpGuard asks Access before every request, redirected ones included, turns
-// failures into errors without reading what the server says about them, and
-// bounds the list of refs.
-type httpGuard struct {
-	loc    location
+// accessGuard asks Access before every request, redirected ones included.
+type accessGuard struct {
+	loc    location // of what was asked for, in errors
 	access Access
 	next   http.RoundTripper
 }
 
-func (g *httpGuard) RoundTrip(req *http.Request) (*http.Response, error) {
+func (g *accessGuard) RoundTrip(req *http.Request) (*http.Response, error) {
 	to := g.loc
 	to.host = strings.TrimSuffix(strings.ToLower(req.URL.Hostname()), ".")
 	if to.port = req.URL.Port(); to.port == "" {
@@ -383,6 +477,14 @@ func (g *httpGuard) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := g.access.permitHost(to); err != nil {
 		return nil, err
 	}
+	return g.next.RoundTrip(req)
+}
+
+// gitGuard turns a git server's failures into errors without reading what it
+// says about them, and bounds the list of refs.
+type gitGuard struct{ next http.RoundTripper }
+
+func (g *gitGuard) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := g.next.RoundTrip(req)
 	if err != nil {
 		return nil, err

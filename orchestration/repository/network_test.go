@@ -256,13 +256,6 @@ func TestServersThatFail(t *testing.T) {
 	}
 }
 
-func TestSSHWithoutAgent(t *testing.T) {
-	t.Setenv("SSH_AUTH_SOCK", "")
-	git := &repository.Git{Access: repository.Access{Network: []string{"*"}}}
-	_, _, err := git.Fetch(t.Context(), repository.GitRef{Repo: "git@127.0.0.1:org/repo", Ref: "main"})
-	require.ErrorContains(t, err, "repository git@127.0.0.1:org/repo: ssh (keys come from the ssh-agent")
-}
-
 func TestServerThatHangs(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

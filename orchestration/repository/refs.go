@@ -13,8 +13,9 @@ import (
 
 // refs are the refs of a repository at the moment it was first asked.
 type refs struct {
-	hashes map[string]plumbing.Hash // by full name; tags not peeled
-	head   string                   // the branch that HEAD names, "" for none
+	hashes map[string]plumbing.Hash        // by full name; tags not peeled
+	peeled map[plumbing.Hash]plumbing.Hash // the commits of annotated tags, where the server says so
+	head   string                          // the branch that HEAD names, "" for none
 }
 
 // defaultBranch is the branch that HEAD names or, as git clone takes it, one
@@ -66,9 +67,24 @@ func checkRef(ref string) error {
 	return fmt.Errorf("ref %q %s: name a tag, branch or commit", ref, why)
 }
 
+// wholeCommit is the commit that ref is, when it has all of its digits. Such a
+// ref is never a tag or branch of that name, which could change what a lock
+// means.
+func wholeCommit(ref string) (plumbing.Hash, bool) {
+	if len(ref) != 40 || !isHex(ref) {
+		return plumbing.ZeroHash, false
+	}
+	return plumbing.NewHash(strings.ToLower(ref)), true
+}
+
+func isHex(s string) bool { return strings.Trim(strings.ToLower(s), "0123456789abcdef") == "" }
+
 // resolve returns what ref means for the package in dir: the hash of a commit
 // or of an annotated tag.
 func (r *repo) resolve(list refs, dir, ref string) (plumbing.Hash, error) {
+	if commit, ok := wholeCommit(ref); ok {
+		return commit, nil
+	}
 	names := []string{"refs/tags/" + ref, "refs/heads/" + ref}
 	if dir != "/" {
 		names = append([]string{"refs/tags/" + dir + "/" + ref, "refs/heads/" + dir + "/" + ref}, names...)
@@ -81,17 +97,14 @@ func (r *repo) resolve(list refs, dir, ref string) (plumbing.Hash, error) {
 			return h, nil
 		}
 	}
-	hex := strings.Trim(strings.ToLower(ref), "0123456789abcdef") == ""
-	switch {
-	case hex && len(ref) == 40:
-		return plumbing.NewHash(strings.ToLower(ref)), nil
-	case hex && len(ref) >= minAbbreviation && len(ref) < 40:
+	maybeCommit := isHex(ref) && len(ref) >= minAbbreviation
+	if maybeCommit && len(ref) < 40 {
 		h, err := r.expand(strings.ToLower(ref))
 		if !errors.Is(err, ErrNotFound) {
 			return h, err
 		}
 	}
-	return plumbing.ZeroHash, list.notFound(ref, hex && len(ref) >= minAbbreviation)
+	return plumbing.ZeroHash, list.notFound(ref, maybeCommit)
 }
 
 func (l refs) notFound(ref string, maybeCommit bool) error {

@@ -36,7 +36,7 @@ func (r *repo) readPackage(ctx context.Context, commit, root plumbing.Hash, dir 
 	if err != nil {
 		return kptpkg.Tree{}, err
 	}
-	w := walker{objects: r, limits: r.limits, folded: map[string]string{}}
+	w := walker{objects: r, limits: r.limits, paths: paths{}}
 	if err := w.walk(ctx, at, "", 1); err != nil {
 		return kptpkg.Tree{}, fmt.Errorf("directory %s: %w", dir, err)
 	}
@@ -124,8 +124,25 @@ type walker struct {
 	objects
 	limits Limits
 	files  []entry
-	count  int               // of files and directories
-	folded map[string]string // every path, by its name on a file system that ignores case
+	count  int // of files and directories
+	paths  paths
+}
+
+// paths are those of a package, each by its name on a file system that ignores
+// case.
+type paths map[string]string
+
+// add refuses what can't be in a package, alone or beside the paths before.
+func (p paths) add(name string) error {
+	if err := kptpkg.CheckPath(name); err != nil {
+		return err
+	}
+	fold := strings.ToLower(strings.ToUpper(name))
+	if other, twice := p[fold]; twice {
+		return fmt.Errorf("paths %q and %q are the same where case is ignored: rename one", other, name)
+	}
+	p[fold] = name
+	return nil
 }
 
 func (w *walker) walk(ctx context.Context, tree plumbing.Hash, dir string, depth int) error {
@@ -152,15 +169,9 @@ func (w *walker) walk(ctx context.Context, tree plumbing.Hash, dir string, depth
 		if strings.Contains(e.name, "/") {
 			return fmt.Errorf("path %q: a name has a slash", p)
 		}
-		if err := kptpkg.CheckPath(p); err != nil {
+		if err := w.paths.add(p); err != nil {
 			return err
 		}
-		fold := strings.ToLower(strings.ToUpper(p))
-		if other, twice := w.folded[fold]; twice {
-			return fmt.Errorf("paths %q and %q are the same where case is ignored: rename one", other, p)
-		}
-		w.folded[fold] = p
-
 		f := entry{path: p, hash: e.hash}
 		switch e.mode & modeType {
 		case modeDir:
@@ -215,19 +226,26 @@ func (r *repo) readFiles(ctx context.Context, files []entry) (kptpkg.Tree, error
 		if err != nil {
 			return kptpkg.Tree{}, fmt.Errorf("%s: %w", f.path, err)
 		}
-		switch {
-		case typ != plumbing.BlobObject:
+		if typ != plumbing.BlobObject {
 			return kptpkg.Tree{}, fmt.Errorf("%s: malformed git tree: a file is a %s", f.path, typ)
-		case f.mode == kptpkg.Symlink:
-			if err := checkLink(f.path, string(content)); err != nil {
-				return kptpkg.Tree{}, err
-			}
-		case len(content) < maxLFSPointer && bytes.HasPrefix(content, lfsPointer):
-			return kptpkg.Tree{}, fmt.Errorf("%s is a Git LFS pointer: its content is not in the repository; commit the file without LFS", f.path)
+		}
+		if err := checkContent(f.path, f.mode, content); err != nil {
+			return kptpkg.Tree{}, err
 		}
 		out = append(out, kptpkg.NewFile(f.path, f.mode, content))
 	}
 	return kptpkg.NewTree(out...)
+}
+
+// checkContent refuses files that aren't what they seem.
+func checkContent(p string, mode kptpkg.Mode, content []byte) error {
+	switch {
+	case mode == kptpkg.Symlink:
+		return checkLink(p, string(content))
+	case len(content) < maxLFSPointer && bytes.HasPrefix(content, lfsPointer):
+		return fmt.Errorf("%s is a Git LFS pointer: its content is not in the repository; commit the file without LFS", p)
+	}
+	return nil
 }
 
 // checkLink refuses a symlink that leads out of the package. A .. is only

@@ -81,7 +81,7 @@ func isContext(d *yamldoc.Doc) bool {
 		return false
 	}
 	n := yaml.NewRNode(root)
-	return n.GetKind() == "ConfigMap" && n.GetApiVersion() == "v1" && n.GetName() == contextName
+	return n.GetKind() == "ConfigMap" && n.GetApiVersion() == "v1" && kptpkg.Name(root) == contextName
 }
 
 func hasContent(d *yamldoc.Doc) bool {

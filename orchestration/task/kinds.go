@@ -2,10 +2,14 @@ package task
 
 // Kinds is every type of task. A chain reads left to right.
 var Kinds = []Kind{
-	{"init", "make a new, empty package", []Mutation{RequireEmpty, Scaffold, SetMetadata, Render}},
-	{"clone", "copy a package from upstream", []Mutation{RequireEmpty, FetchUpstream, LockUpstream, AddPackageContext, AddMergeKeys, SetMetadata, Render}},
-	{"update", "carry changed metadata over to the Kptfile", []Mutation{PatchKptfile, Render}},
-	{"render", "run the package's pipeline", []Mutation{Render}},
+	// make a new, empty package
+	{"init", []Mutation{RequireEmpty, Scaffold, SetMetadata, Render}},
+	// copy a package from upstream
+	{"clone", []Mutation{RequireEmpty, FetchUpstream, LockUpstream, AddPackageContext, AddMergeKeys, SetMetadata, Render}},
+	// carry changed metadata over to the Kptfile
+	{"update", []Mutation{PatchKptfile, Render}},
+	// run the package's pipeline
+	{"render", []Mutation{Render}},
 }
 
 // Find returns the kind of that name.

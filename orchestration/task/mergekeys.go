@@ -62,19 +62,15 @@ func withMergeKey(d *yamldoc.Doc) (*yamldoc.Doc, error) {
 	if err != nil {
 		return nil, err
 	}
-	if root == nil || root.Kind != yaml.MappingNode {
-		return d, nil
-	}
-	n := yaml.NewRNode(root)
-	if n.GetApiVersion() == "" || n.GetKind() == "" || n.GetName() == "" {
+	if root == nil || kptpkg.NotKRM(root) != "" {
 		return d, nil
 	}
 	if root, err = d.Copy(); err != nil {
 		return nil, err
 	}
-	n = yaml.NewRNode(root)
+	n := yaml.NewRNode(root)
 	key := metadataKey(root)
-	name, namespace := n.GetName(), n.GetNamespace()
+	name, namespace := kptpkg.Name(root), kptpkg.Namespace(root)
 	if c, ok := strings.CutPrefix(strings.TrimSpace(strings.TrimPrefix(key.LineComment, "#")), mergeComment); ok {
 		ns, nm, ok := strings.Cut(strings.TrimSpace(c), "/")
 		if !ok || nm == "" {
@@ -92,7 +88,7 @@ func withMergeKey(d *yamldoc.Doc) (*yamldoc.Doc, error) {
 		namespace = "default"
 	}
 	id := strings.Join([]string{group, n.GetKind(), namespace, name}, "|")
-	if n.GetAnnotations()[upstreamIdentifier] != id {
+	if kptpkg.Annotations(root)[upstreamIdentifier] != id {
 		if err := n.PipeE(yaml.SetAnnotation(upstreamIdentifier, id)); err != nil {
 			return nil, err
 		}

@@ -20,7 +20,6 @@ import (
 // Kind is one type of task.
 type Kind struct {
 	Name  string // as a user writes it
-	Doc   string // one line, for help and the README
 	Chain []Mutation
 }
 

@@ -41,6 +41,7 @@ func conform(t *testing.T, serve func(*repositorytest.Repo) string) {
 		return upstreamtest.Place{
 			Source: fresh(),
 			Fresh:  fresh,
+			Lists:  true,
 			Publish: func(t *testing.T, version string, entries ...upstreamtest.Entry) {
 				var files []repositorytest.Entry
 				for _, e := range entries {

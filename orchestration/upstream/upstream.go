@@ -24,19 +24,24 @@ var ErrNotFound = repository.ErrNotFound
 // Type is a kind of place, as a Kptfile's upstream.type writes it.
 type Type string
 
-// TypeGit is a directory of a git repository.
-const TypeGit Type = "git"
+// The kinds of place.
+const (
+	TypeGit Type = "git" // a directory of a git repository
+	TypeOCI Type = "oci" // an image of a registry
+)
 
 // Ref names a package somewhere. The member that Type names is set.
 type Ref struct {
 	Type Type
 	Git  *GitRef
+	OCI  *OCIRef
 }
 
 // Lock pins the package that was read. The member that Type names is set.
 type Lock struct {
 	Type Type
 	Git  *GitLock
+	OCI  *OCILock
 }
 
 // GitRef names a package in a git repository.
@@ -45,11 +50,21 @@ type GitRef = repository.GitRef
 // GitLock pins a package of a git repository.
 type GitLock = repository.GitLock
 
+// OCIRef names a package in a registry.
+type OCIRef = repository.OCIRef
+
+// OCILock pins a package of a registry.
+type OCILock = repository.OCILock
+
 // Ref names exactly what was locked, whatever the lock's own ref means by now.
+// Locks know no credentials.
 func (l Lock) Ref() Ref {
 	ref := Ref{Type: l.Type}
 	if l.Git != nil {
 		ref.Git = &GitRef{Repo: l.Git.Repo, Directory: l.Git.Directory, Ref: l.Git.Commit}
+	}
+	if l.OCI != nil {
+		ref.OCI = &OCIRef{Image: l.OCI.Image}
 	}
 	return ref
 }

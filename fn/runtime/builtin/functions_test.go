@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -124,6 +125,7 @@ func output(t *testing.T, call *fn.Call, err error) map[string]string {
 		out["error"] = resultLine(r)
 		return out
 	}
+	slices.SortStableFunc(call.Items, func(a, b *fn.Object) int { return a.Index - b.Index })
 	for _, o := range call.Items {
 		s, err := o.Node.String()
 		require.NoError(t, err)
@@ -143,9 +145,6 @@ func resultLine(r fn.Result) string {
 	line := fmt.Sprintf("[%s] %s", r.Severity, r.Text())
 	if r.File != nil && r.File.Index > 0 {
 		line += fmt.Sprintf(" (document %d)", r.File.Index)
-	}
-	if position := r.Tags["position"]; position != "" {
-		line += fmt.Sprintf(" (position %s)", position)
 	}
 	return line + "\n"
 }

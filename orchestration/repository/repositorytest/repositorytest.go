@@ -6,7 +6,10 @@ package repositorytest
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/cgi"
@@ -174,6 +177,24 @@ func (d *dir) write(r *Repo) string {
 // Wrap, when not nil, stands between client and server.
 func (r *Repo) ServeHTTP(config []string, wrap func(http.Handler) http.Handler) string {
 	r.t.Helper()
+	server := httptest.NewServer(r.backend(config, wrap))
+	r.t.Cleanup(server.Close)
+	return server.URL + "/" + filepath.Base(r.Dir)
+}
+
+// ServeHTTPS is ServeHTTP with TLS. It also returns the certificate, PEM, that
+// the server is to be known by.
+func (r *Repo) ServeHTTPS(config []string, wrap func(http.Handler) http.Handler) (url string, ca []byte) {
+	r.t.Helper()
+	server := httptest.NewUnstartedServer(r.backend(config, wrap))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that tests make fail
+	server.StartTLS()
+	r.t.Cleanup(server.Close)
+	return server.URL + "/" + filepath.Base(r.Dir), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+}
+
+func (r *Repo) backend(config []string, wrap func(http.Handler) http.Handler) http.Handler {
+	r.t.Helper()
 	env := []string{"GIT_PROJECT_ROOT=" + filepath.Dir(r.Dir), "GIT_HTTP_EXPORT_ALL=1"}
 	env = append(env, configEnv(config)...)
 	git, err := exec.LookPath("git")
@@ -182,9 +203,7 @@ func (r *Repo) ServeHTTP(config []string, wrap func(http.Handler) http.Handler) 
 	if wrap != nil {
 		handler = wrap(handler)
 	}
-	server := httptest.NewServer(handler)
-	r.t.Cleanup(server.Close)
-	return server.URL + "/" + filepath.Base(r.Dir)
+	return handler
 }
 
 // ServeGit serves the repository with git daemon and returns its URL.

@@ -1,0 +1,159 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"github.com/stoop-dev/stoop/fn/runtime"
+	"github.com/stoop-dev/stoop/fn/runtime/builtin"
+	"github.com/stoop-dev/stoop/fn/runtime/grpcrunner"
+)
+
+// runtimeFlags are how functions run, as far as the operator allows them to.
+type runtimeFlags struct {
+	builtin    string
+	engine     string
+	pullPolicy string
+	runner     string
+	runnerCA   string
+	limits     limits
+}
+
+// limits are what one call of a function may use. Zero is no limit, for the
+// timeout the runtimes' own.
+type limits struct {
+	timeout   time.Duration
+	memory    byteSize
+	cpu       time.Duration
+	processes int
+}
+
+func (f *runtimeFlags) flags(fs *pflag.FlagSet) {
+	fs.StringVar(&f.builtin, "builtin", string(builtin.Compatible), "which functions run in process: exact (only versions they are), `compatible`, never")
+	fs.StringVar(&f.engine, "container-runtime", "docker", "the `PROGRAM` that runs containers: docker, podman, nerdctl")
+	fs.StringVar(&f.pullPolicy, "image-pull-policy", string(runtime.PullIfNotPresent), "when images are fetched: Always, `IfNotPresent` or Never")
+	fs.StringVar(&f.runner, "function-runner", "", "`HOST:PORT` of a Porch function runner, asked for images that nothing else may run")
+	fs.StringVar(&f.runnerCA, "function-runner-ca", "", "speak TLS with the function runner, whose certificate is signed by one in `FILE` (\"system\": by a well-known one)")
+	fs.DurationVar(&f.limits.timeout, "function-timeout", 4*time.Minute, "how long one call of a function may take")
+	fs.Var(&f.limits.memory, "function-memory", "memory of one executable or container, `BYTES` with k, M or G; 0: no limit")
+	fs.DurationVar(&f.limits.cpu, "function-cpu", 0, "processor time of one executable; 0: no limit")
+	fs.IntVar(&f.limits.processes, "function-processes", 0, "processes of one executable or container; 0: no limit")
+}
+
+// chain is the runtimes that the operator allows, the cheapest first. The
+// caller calls done when nothing runs any more.
+func (f *runtimeFlags) chain(p *permissions, l limits) (r runtime.FirstOf, done func(), err error) {
+	mode, err := builtin.ParseMode(f.builtin)
+	if err != nil {
+		return nil, nil, usageError("--builtin: %v", err)
+	}
+	pull := runtime.PullPolicy(f.pullPolicy)
+	if !slices.Contains([]runtime.PullPolicy{runtime.PullAlways, runtime.PullIfNotPresent, runtime.PullNever}, pull) {
+		return nil, nil, usageError("--image-pull-policy is %q: write Always, IfNotPresent or Never", f.pullPolicy)
+	}
+	r = runtime.FirstOf{
+		builtin.New(mode),
+		&runtime.Exec{
+			Allow: p.exec, AllowAny: slices.Contains(p.exec, anyValue),
+			Timeout: l.timeout, Memory: int64(l.memory), CPU: l.cpu, Processes: l.processes,
+		},
+	}
+	done = func() {}
+	if f.runner != "" {
+		client, err := f.dial(l.timeout)
+		if err != nil {
+			return nil, nil, err
+		}
+		r = append(r, client)
+		done = func() { _ = client.Close() }
+	}
+	return append(r, &runtime.Container{
+		Allow: p.container, AllowAny: slices.Contains(p.container, anyValue),
+		Engine: f.engine, Pull: pull, Timeout: l.timeout, Memory: int64(l.memory), Processes: l.processes,
+	}), done, nil
+}
+
+func (f *runtimeFlags) dial(timeout time.Duration) (*grpcrunner.Client, error) {
+	opts := grpcrunner.Options{Timeout: timeout}
+	switch f.runnerCA {
+	case "":
+	case "system":
+		opts.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	default:
+		pem, err := os.ReadFile(f.runnerCA)
+		if err != nil {
+			return nil, fmt.Errorf("--function-runner-ca: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("--function-runner-ca: %s holds no certificate in PEM", f.runnerCA)
+		}
+		opts.TLS = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	return grpcrunner.Dial(f.runner, opts)
+}
+
+// byteSize is a number of bytes as a flag: 512M, 2G. Powers of 1024.
+type byteSize int64
+
+func (b *byteSize) String() string { return fmt.Sprint(int64(*b)) }
+
+// Type implements pflag.Value.
+func (b *byteSize) Type() string { return "BYTES" }
+
+// Set implements pflag.Value.
+func (b *byteSize) Set(s string) error {
+	shift := 0
+	number := strings.TrimSuffix(strings.TrimSuffix(s, "i"), "B")
+	for i, unit := range []string{"k", "M", "G"} {
+		if n, ok := strings.CutSuffix(strings.TrimSuffix(number, "i"), unit); ok {
+			number, shift = n, 10*(i+1)
+		}
+	}
+	var n int64
+	if _, err := fmt.Sscanf(number+"\n", "%d\n", &n); err != nil || n < 0 || n > 1<<40 {
+		return fmt.Errorf("%q is no size: write a number with k, M or G", s)
+	}
+	*b = byteSize(n << shift)
+	return nil
+}
+
+// serveCommand offers the builtin functions to a Porch server.
+func (a *app) serveCommand() *cobra.Command {
+	var listen, mode string
+	cmd := &cobra.Command{
+		Use:   "serve-functions",
+		Short: "Be a function runner: offer the builtin functions to a Porch server",
+		Long: `Answers Porch's function-runner protocol (evaluator.FunctionEvaluator) in plain
+text with the builtin functions, until it is interrupted. It runs nothing else.`,
+		Args: exactArgs(0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.serve(cmd.Context(), listen, mode)
+		},
+	}
+	cmd.Flags().StringVar(&listen, "listen", "localhost:9445", "`HOST:PORT` to listen on")
+	cmd.Flags().StringVar(&mode, "builtin", string(builtin.Compatible), "which versions are answered: exact, `compatible`")
+	return cmd
+}
+
+func (a *app) serve(ctx context.Context, listen, mode string) error {
+	m, err := builtin.ParseMode(mode)
+	if err != nil {
+		return usageError("--builtin: %v", err)
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.err, "listening on %s\n", l.Addr())
+	return (&grpcrunner.Server{Runtime: builtin.New(m)}).Serve(ctx, l)
+}

@@ -1,0 +1,108 @@
+package orchestration_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stoop-dev/stoop/fn/runtime/builtin"
+	"github.com/stoop-dev/stoop/orchestration/kptdir"
+	"github.com/stoop-dev/stoop/orchestration/render"
+	"github.com/stretchr/testify/require"
+)
+
+// hard are files that YAML tools like to rewrite.
+var hard = map[string]string{
+	"crlf.yaml":          "apiVersion: v1\r\nkind: ConfigMap\r\nmetadata:\r\n  name: crlf # c\r\ndata:\r\n  a: b\r\n",
+	"no-newline.yaml":    "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: no-newline",
+	"comments-only.yaml": "# nothing\n\n# but comments\n",
+	"empty.yaml":         "",
+	"blank.yaml":         "\n\n",
+	"empty-docs.yaml":    "---\n---\n# between\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: last}\n---\n",
+	"flow.yaml":          "{apiVersion: v1,   kind: ConfigMap, metadata: {name: flow, labels: { a: 'b' }}}\n",
+	"anchors.yaml":       "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: anchors\n  labels: &l\n    a: b\ndata: *l\n",
+	"bom.yaml":           "\ufeffapiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: bom\n",
+	"tabs.yaml":          "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: tabs\ndata:\n  a: \"x\ty\"\n  b: |\n    one\n    \ttwo\n",
+	"separators.yaml":    "--- # first\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: s1\n...\n---   \napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: s2\n",
+	"directive.yaml":     "%YAML 1.1\n---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: directive\n",
+	"indent.yaml":        "apiVersion: v1\nkind:   ConfigMap\nmetadata:\n      name: indent\n      finalizers:\n          -   a\n          -   b\ndata:\n    # about a\n\n    a:    b   # trailing   \n",
+	"json.json":          "{\n\t\"apiVersion\": \"v1\", \"kind\": \"ConfigMap\",\n\t\"metadata\": {\"name\": \"json\"}}",
+	"README.md":          "# not YAML\r\n",
+	"binary.bin":         "\x00\xff\xfe",
+	"values.yaml":        "replicas: 3   # a Helm chart's\n",
+	"broken.yaml":        "a: [\n",
+}
+
+func hardDir(t *testing.T, kptfile string) string {
+	dir := t.TempDir()
+	for name, content := range hard {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o666))
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "Kptfile"), []byte(kptfile), 0o666))
+	return dir
+}
+
+func requireHard(t *testing.T, dir string) {
+	for name, content := range hard {
+		got, err := os.ReadFile(filepath.Join(dir, name))
+		require.NoError(t, err)
+		require.Equal(t, content, string(got), name)
+	}
+}
+
+// Documents nobody touches keep their bytes: through a run with nothing to do,
+// and through a render whose functions get every resource and change none.
+func TestUntouchedDocumentsKeepTheirBytes(t *testing.T) {
+	ctx := context.Background()
+	dir := hardDir(t, `apiVersion: kpt.dev/v1
+kind: Kptfile
+metadata:   {name: p}
+pipeline:
+  mutators:
+  - image: set-labels:v0.2.0
+    configMap: {a: b}
+    selectors: [{name: nobody}]
+  - image: starlark:v0.4
+    configMap: {source: "x = 1"}
+`)
+	d, err := kptdir.Open(ctx, dir, kptdir.Limits{})
+	require.NoError(t, err)
+	defer d.Close()
+	after, _, err := runFiles(t, d.Tree())
+	require.NoError(t, err)
+	require.NoError(t, d.Write(ctx, after))
+	requireHard(t, dir)
+
+	r := render.Renderer{Runtime: builtin.New(builtin.Compatible)}
+	rendered, err := r.Render(ctx, d.Tree())
+	require.NoError(t, err)
+	require.Equal(t, 2, rendered.Functions)
+	changes, err := kptdir.Diff(d.Tree(), rendered.Tree)
+	require.NoError(t, err)
+	require.Empty(t, changes)
+	require.NoError(t, d.Write(ctx, rendered.Tree))
+	requireHard(t, dir)
+}
+
+// A function that changes one resource changes one line.
+func TestTouchedDocumentChangesOneLine(t *testing.T) {
+	ctx := context.Background()
+	for name, want := range map[string]string{
+		"crlf.yaml":       "apiVersion: v1\r\nkind: ConfigMap\r\nmetadata:\r\n  name: crlf # c\r\n  namespace: prod\r\ndata:\r\n  a: b\r\n",
+		"no-newline.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: no-newline\n  namespace: prod",
+		"tabs.yaml":       "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: tabs\n  namespace: prod\ndata:\n  a: \"x\ty\"\n  b: |\n    one\n    \ttwo\n",
+		"bom.yaml":        "\ufeffapiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: bom\n  namespace: prod\n",
+		"indent.yaml":     "apiVersion: v1\nkind:   ConfigMap\nmetadata:\n      name: indent\n      finalizers:\n          -   a\n          -   b\n      namespace: prod\ndata:\n    # about a\n\n    a:    b   # trailing   \n",
+	} {
+		dir := hardDir(t, "apiVersion: kpt.dev/v1\nkind: Kptfile\nmetadata: {name: p}\npipeline:\n  mutators:\n  - image: set-namespace:v0.4.1\n    configMap: {namespace: prod}\n")
+		tree, err := kptdir.Read(ctx, dir, kptdir.Limits{})
+		require.NoError(t, err)
+		r := render.Renderer{Runtime: builtin.New(builtin.Compatible)}
+		rendered, err := r.Render(ctx, tree)
+		require.NoError(t, err)
+		got, err := rendered.Tree.File(name).Bytes()
+		require.NoError(t, err)
+		require.Equal(t, want, string(got), name)
+	}
+}

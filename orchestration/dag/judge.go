@@ -1,0 +1,91 @@
+package dag
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// judge says what becomes of a step whose needs have all ended: Ready, Skipped,
+// or Blocked if any need blocks it; and which need it is that isn't met.
+func (n *node) judge() (State, string) {
+	to, reason := Ready, ""
+	for i, p := range n.needs {
+		need := &n.step.Needs[i]
+		switch s := need.judge(p.state); {
+		case s == Ready || to == Blocked || s == to:
+		case need.Type == Conditional:
+			to, reason = s, fmt.Sprintf("the condition isn't met: %s is %s", need.Step, p.state)
+		default:
+			to, reason = s, fmt.Sprintf("needs %s, which is %s", need.Step, p.state)
+		}
+	}
+	return to, reason
+}
+
+// judge says what a need means for the step that has it, by how the needed step
+// ended; Ready is that it's met.
+func (need *Need) judge(end State) State {
+	switch need.Type {
+	case Conditional:
+		if slices.Contains(need.On, end) || need.On == nil && end == Completed {
+			return Ready
+		}
+		return Skipped
+	case Data:
+		if end == Completed || need.Optional {
+			return Ready
+		}
+		if end == Skipped {
+			return Skipped
+		}
+	default:
+		if end == Completed || end == Skipped {
+			return Ready
+		}
+	}
+	return Blocked
+}
+
+// gatherInputs makes the inputs of the step's next attempt.
+func (n *node) gatherInputs() (Inputs, error) {
+	in := Inputs{Attempt: n.attempts}
+	if outer := n.scope.parent; outer != nil {
+		in.Outer = outer.inputs
+	}
+	if len(n.needs) == 0 {
+		return in, nil
+	}
+	in.Needs = make(map[string]Outputs, len(n.needs))
+	for i, p := range n.needs {
+		if p.state == Completed {
+			in.Needs[n.step.Needs[i].Step] = p.outputs
+		}
+	}
+	var own map[string]bool // the outputs that are a copy with defaults
+	for i, p := range n.needs {
+		need := &n.step.Needs[i]
+		if need.Type != Data || need.Key == "" {
+			continue
+		}
+		have := in.Needs[need.Step]
+		if _, ok := have[need.Key]; ok {
+			continue
+		}
+		if !need.Optional {
+			return in, &Error{Code: MissingInput, Step: n.path,
+				Text: fmt.Sprintf("%s completed without the output %q that is needed", p.path, need.Key)}
+		}
+		if !own[need.Step] {
+			if have = maps.Clone(have); have == nil {
+				have = Outputs{}
+			}
+			if own == nil {
+				own = map[string]bool{}
+			}
+			in.Needs[need.Step], own[need.Step] = have, true
+		}
+		have[need.Key] = need.Default
+	}
+	return in, nil
+}

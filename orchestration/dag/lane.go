@@ -1,0 +1,113 @@
+package dag
+
+// limiter is one limit: of a graph, or of a class in a graph.
+type limiter struct {
+	max, used int
+	parked    queue[*lane] // those this limit keeps from starting
+}
+
+func (l *limiter) full() bool { return l.used >= l.max }
+
+// lane holds the ready steps that are subject to the same limits. As long as it
+// has any, it is in the queue of lanes that may start one, or parked at a limit
+// that is reached.
+type lane struct {
+	limits []*limiter
+	steps  queue[*node]
+	home   *queue[*lane]
+	pos    int
+}
+
+func (l *lane) before(other *lane) bool { return l.steps.first().before(other.steps.first()) }
+func (l *lane) place() *int             { return &l.pos }
+
+// lanes is what the coordinator may start next.
+type lanes struct {
+	ready  queue[*lane]
+	queued int // steps in all lanes, the parked ones included
+}
+
+// push puts a step that became ready into its lane.
+func (q *lanes) push(n *node) {
+	l := n.lane
+	l.steps.add(n)
+	q.queued++
+	if l.home == nil {
+		l.home = &q.ready
+		l.home.add(l)
+		return
+	}
+	l.home.fix(l)
+}
+
+// next takes the most urgent step that all its limits allow, and takes a slot
+// of each of them. It returns nil when there is none.
+func (q *lanes) next() *node {
+	for q.ready.len() > 0 {
+		l := q.ready.first()
+		if full := l.fullLimit(); full != nil {
+			q.ready.remove(l)
+			l.home = &full.parked
+			l.home.add(l)
+			q.wake(l) // the slots of its other limits are for somebody else
+			continue
+		}
+		n := l.steps.first()
+		q.take(n)
+		for _, lim := range l.limits {
+			lim.used++
+		}
+		return n
+	}
+	return nil
+}
+
+// remove takes a step out that will not start.
+func (q *lanes) remove(n *node) {
+	q.take(n)
+	q.wake(n.lane) // it may have been awake to use a free slot
+}
+
+func (q *lanes) take(n *node) {
+	l := n.lane
+	l.steps.remove(n)
+	q.queued--
+	if l.steps.len() == 0 {
+		// no longer comparable, but removal only compares the others
+		l.home.remove(l)
+		l.home = nil
+		return
+	}
+	l.home.fix(l)
+}
+
+// release gives the slots of a step back.
+func (q *lanes) release(l *lane) {
+	for _, lim := range l.limits {
+		lim.used--
+	}
+	q.wake(l)
+}
+
+// wake lets one parked lane try for each limit of l that isn't reached. One is
+// enough: if it doesn't use the slot it wakes the next.
+func (q *lanes) wake(l *lane) {
+	for _, lim := range l.limits {
+		if lim.full() || lim.parked.len() == 0 {
+			continue
+		}
+		woken := lim.parked.first()
+		lim.parked.remove(woken)
+		woken.home = &q.ready
+		woken.home.add(woken)
+	}
+}
+
+func (l *lane) fullLimit() *limiter {
+	for _, lim := range l.limits {
+		if lim.full() {
+			return lim
+		}
+	}
+	return nil
+}

@@ -1,0 +1,101 @@
+package merge
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/stoop-dev/stoop/fn"
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+const (
+	mergeComment       = "kpt-merge:"
+	upstreamIdentifier = "internal.kpt.dev/upstream-identifier"
+	contextName        = "kptfile.kpt.dev" // of the ConfigMap that tells a package about itself
+)
+
+// identity says which object a resource is, whatever happened to it since it
+// was cloned.
+type identity struct {
+	group, kind, namespace, name string
+	// nameless is the path of a resource without a name, which has no other
+	// identity than where it stands.
+	nameless string
+}
+
+// identify returns the identity of a resource at path. A kpt-merge comment
+// counts for more than the metadata. The error says the line.
+func identify(path string, root *yaml.Node) (identity, error) {
+	version := text(child(root, "apiVersion"))
+	group, _, ok := strings.Cut(version, "/")
+	if !ok {
+		group = ""
+	}
+	id := identity{group: group, kind: text(child(root, "kind"))}
+	key, meta := entryOf(root, "metadata")
+	if key != nil {
+		ns, name, ok, err := parseMergeComment(key)
+		if err != nil {
+			return identity{}, err
+		}
+		if ok {
+			id.namespace, id.name = ns, name
+			return id, nil
+		}
+	}
+	id.namespace, id.name = text(child(meta, "namespace")), text(child(meta, "name"))
+	if id.name == "" {
+		id.name, id.nameless = text(child(meta, "generateName")), path
+	}
+	return id, nil
+}
+
+// parseMergeComment reads the comment kpt-merge: namespace/name of the key
+// metadata; ok is false when there is none.
+func parseMergeComment(key *yaml.Node) (namespace, name string, ok bool, err error) {
+	c, ok := strings.CutPrefix(strings.TrimLeft(key.LineComment, "# \t"), mergeComment)
+	if !ok {
+		return "", "", false, nil
+	}
+	namespace, name, ok = strings.Cut(strings.TrimSpace(c), "/")
+	if !ok || name == "" || strings.ContainsAny(name, "/ \t") || strings.ContainsAny(namespace, " \t") {
+		return "", "", false, lineError{key.Line, fmt.Sprintf("malformed merge comment %q: write # kpt-merge: NAMESPACE/NAME, or remove it", key.LineComment)}
+	}
+	return namespace, name, true, nil
+}
+
+// lineError is an error at a line of a document, counted from one.
+type lineError struct {
+	line int
+	msg  string
+}
+
+func (e lineError) Error() string { return fmt.Sprintf("line %d: %s", e.line, e.msg) }
+
+// notResource says why a document is none that can be merged by its identity;
+// empty when it is one.
+func notResource(root *yaml.Node) string {
+	switch {
+	case root.Kind != yaml.MappingNode:
+		return "not a mapping"
+	case text(child(root, "apiVersion")) == "" || text(child(root, "kind")) == "":
+		return "without apiVersion and kind"
+	}
+	return ""
+}
+
+// isContext says whether a resource is the package context that kpt keeps in
+// packages.
+func isContext(root *yaml.Node) bool {
+	return text(child(root, "kind")) == "ConfigMap" && text(child(root, "apiVersion")) == "v1" &&
+		text(child(child(root, "metadata"), "name")) == contextName
+}
+
+// ref names a resource in results.
+func ref(root *yaml.Node) fn.ResourceRef {
+	meta := child(root, "metadata")
+	return fn.ResourceRef{
+		APIVersion: text(child(root, "apiVersion")), Kind: text(child(root, "kind")),
+		Name: text(child(meta, "name")), Namespace: text(child(meta, "namespace")),
+	}
+}

@@ -1,0 +1,150 @@
+package merge
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+)
+
+// Strategy is how an upgrade treats what was changed locally.
+type Strategy string
+
+// The strategies of kpt.
+const (
+	// ResourceMerge merges resources field by field. It is the default.
+	ResourceMerge Strategy = "resource-merge"
+	// FastForward replaces a package that wasn't changed locally, and refuses
+	// one that was.
+	FastForward Strategy = "fast-forward"
+	// ForceDeleteReplace replaces the package, whatever was changed locally;
+	// its Kptfile is merged.
+	ForceDeleteReplace Strategy = "force-delete-replace"
+	// CopyMerge copies upstream's files over the package and removes those that
+	// upstream no longer has; files of the package's own stay, and its Kptfile
+	// is merged.
+	CopyMerge Strategy = "copy-merge"
+)
+
+var strategies = []Strategy{ResourceMerge, FastForward, ForceDeleteReplace, CopyMerge}
+
+// ParseStrategy reads the name of a strategy; empty is [ResourceMerge]. Another
+// name is an error, where Porch takes it for resource-merge.
+func ParseStrategy(name string) (Strategy, error) {
+	if name == "" {
+		return ResourceMerge, nil
+	}
+	if !slices.Contains(strategies, Strategy(name)) {
+		return "", fmt.Errorf("unknown strategy %q: use one of %v", name, strategies)
+	}
+	return Strategy(name), nil
+}
+
+// Options say how to merge. The zero value is a resource-merge of a subpackage
+// that fails on conflicts.
+type Options struct {
+	// Strategy is how; empty is [ResourceMerge].
+	Strategy Strategy
+	// OnConflict settles the conflicts that Resolve doesn't; empty is [Fail].
+	OnConflict Policy
+	// Resolve settles conflicts place by place, whatever OnConflict says.
+	Resolve Resolutions
+	// Root says that the trees are what is being upgraded, as opposed to a
+	// package within it: a resource-merge then leaves the Kptfile's upstream and
+	// upstreamLock for the caller to set. Of a package that isn't the root and
+	// whose own upstream was changed locally, resource-merge touches nothing.
+	Root bool
+	// Nested says to merge packages within that have an upstream of their own
+	// too, each by its own strategy, as the command `kpt pkg update` does. Such
+	// packages are otherwise left as they are locally, as by Porch.
+	Nested bool
+}
+
+// Result is a merged package.
+type Result struct {
+	Tree kptpkg.Tree
+	// Conflicts are all places that both sides changed, those settled included,
+	// by file and line.
+	Conflicts Conflicts
+	// Unused are the keys of Options.Resolve that no conflict asked for, sorted:
+	// a typing mistake, mostly.
+	Unused []string
+}
+
+// Merge brings what upstream changed since base into local. A side that doesn't
+// exist is an empty tree. The error is a [ConflictError] when conflicts are left
+// to be settled, then Result has the conflicts and no tree; otherwise it names
+// what can't be merged, with file and line: a resource given twice in one file,
+// a malformed merge comment, a subpackage added on both sides, a bad Kptfile, or
+// for [FastForward] what was changed locally.
+func Merge(base, local, upstream kptpkg.Tree, o Options) (Result, error) {
+	strategy, err := ParseStrategy(string(o.Strategy))
+	if err != nil {
+		return Result{}, err
+	}
+	o.Strategy = strategy
+	if err := o.OnConflict.check(); err != nil {
+		return Result{}, err
+	}
+	m := &merger{Options: o, used: map[string]bool{}}
+	tree, err := m.run(base, local, upstream)
+	if err != nil {
+		return Result{}, fmt.Errorf("%s: %w", strategy, err)
+	}
+	m.conflicts.sort()
+	res := Result{Tree: tree, Conflicts: m.conflicts, Unused: m.unused()}
+	if open := m.conflicts.open(); len(open) > 0 {
+		res.Tree = kptpkg.Tree{}
+		return res, &ConflictError{Conflicts: open}
+	}
+	return res, nil
+}
+
+// merger is a merge at work.
+type merger struct {
+	Options
+	prefix    string // of the paths in conflicts: the directory of the package, with a slash
+	conflicts Conflicts
+	used      map[string]bool // keys of Resolve that a conflict asked for
+}
+
+func (m *merger) run(base, local, upstream kptpkg.Tree) (kptpkg.Tree, error) {
+	t := trees{base, local, upstream}
+	if err := t.checkKptfiles("."); err != nil {
+		return kptpkg.Tree{}, err
+	}
+	merged, err := m.byStrategy(t)
+	if err != nil || !m.Nested || m.Strategy == CopyMerge {
+		return merged, err
+	}
+	return m.nested(t, merged)
+}
+
+func (m *merger) byStrategy(t trees) (kptpkg.Tree, error) {
+	switch m.Strategy {
+	case FastForward:
+		return m.fastForward(t)
+	case ForceDeleteReplace:
+		return m.replace(t)
+	case CopyMerge:
+		return m.copyOver(t)
+	}
+	return m.resourceMerge(t)
+}
+
+// trees are the three sides of a merge.
+type trees struct{ base, local, upstream kptpkg.Tree }
+
+// side is a tree with its name in messages.
+type side struct {
+	name string
+	tree kptpkg.Tree
+}
+
+func (t trees) sides() []side {
+	return []side{{"base", t.base}, {"local", t.local}, {"upstream", t.upstream}}
+}
+
+func (t trees) sub(dir string) trees {
+	return trees{t.base.Sub(dir), t.local.Sub(dir), t.upstream.Sub(dir)}
+}

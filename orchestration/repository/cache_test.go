@@ -1,0 +1,326 @@
+package repository_test
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stoop-dev/stoop/orchestration/repository"
+	"github.com/stoop-dev/stoop/orchestration/repository/repositorytest"
+)
+
+func cachedGit(r *repositorytest.Repo, dir string) *repository.Git {
+	git := newGit(r)
+	git.Cache = &repository.Cache{Dir: dir}
+	return git
+}
+
+// kept are the files of a cache.
+func kept(t testing.TB, dir string) []string {
+	t.Helper()
+	var files []string
+	require.NoError(t, filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			files = append(files, p)
+		}
+		return err
+	}))
+	return files
+}
+
+func TestCacheSavesRequests(t *testing.T) {
+	r := repositorytest.New(t)
+	first := r.Commit("main", kptfile("a/b", "one"), entry{Path: "a/b/run", Mode: repositorytest.Executable, Content: "#!"}, entry{Path: "a/b/l", Mode: repositorytest.Symlink, Content: "run"}, kptfile("other", "x"))
+	r.Git("tag", "-a", "-m", "x", "annotated", first)
+	for name, config := range map[string][]string{"filter": filtering, "plain": nil} {
+		t.Run(name, func(t *testing.T) {
+			var c traffic
+			url, dir := r.ServeHTTP(config, c.count), t.TempDir()
+			fetch := func(ref, pkg string) (lists, uploads int64) {
+				t.Helper()
+				c.lists.Store(0)
+				c.uploads.Store(0)
+				tree, lock, err := cachedGit(r, dir).Fetch(t.Context(), repository.GitRef{Repo: url, Ref: ref, Directory: pkg})
+				require.NoError(t, err)
+				assert.Equal(t, repository.GitLock{Repo: url, Directory: pkg, Ref: ref, Commit: first}, lock)
+				fresh, _, err := newGit(r).Fetch(t.Context(), repository.GitRef{Repo: r.Dir, Ref: ref, Directory: pkg})
+				require.NoError(t, err)
+				require.Equal(t, fresh.Paths(), tree.Paths())
+				for _, p := range tree.Paths() {
+					assert.Equal(t, content(t, fresh, p), content(t, tree, p))
+					assert.Equal(t, fresh.File(p).Mode(), tree.File(p).Mode())
+				}
+				return c.lists.Load(), c.uploads.Load()
+			}
+			lists, uploads := fetch("main", "a/b")
+			assert.EqualValues(t, 1, lists)
+			assert.Positive(t, uploads)
+			for ref, want := range map[string]int64{"main": 1, "annotated": 1, first: 0, strings.ToUpper(first): 0} {
+				lists, uploads = fetch(ref, "a/b")
+				assert.Equal(t, want, lists, ref)
+				assert.Zero(t, uploads, ref)
+			}
+			_, uploads = fetch(first, "other")
+			assert.Positive(t, uploads, "another package isn't in the cache")
+		})
+	}
+}
+
+func TestCachedBranchMoves(t *testing.T) {
+	r := repositorytest.New(t)
+	r.Commit("main", kptfile("", "one"))
+	url, dir := r.ServeHTTP(filtering, nil), t.TempDir()
+	for _, want := range []string{"one", "two"} {
+		tree, _, err := cachedGit(r, dir).Fetch(t.Context(), repository.GitRef{Repo: url, Ref: "main"})
+		require.NoError(t, err)
+		assert.Equal(t, want, content(t, tree, "Kptfile"))
+		r.Commit("main", kptfile("", "two"))
+	}
+}
+
+// A ref of 40 digits is that commit, whatever somebody calls a branch.
+func TestBranchNamedLikeACommit(t *testing.T) {
+	r := repositorytest.New(t)
+	first := r.Commit("main", kptfile("p", "locked"))
+	r.Git("update-ref", "refs/heads/"+first, r.Commit("main", kptfile("p", "other")))
+	r.Git("update-ref", "refs/tags/p/"+first, "main")
+	for _, way := range ways {
+		tree, lock, err := newGit(r).Fetch(t.Context(), repository.GitRef{Repo: way.serve(r), Ref: first, Directory: "p"})
+		require.NoError(t, err)
+		assert.Equal(t, first, lock.Commit)
+		assert.Equal(t, "locked", content(t, tree, "Kptfile"))
+	}
+}
+
+func TestCacheDamaged(t *testing.T) {
+	r := repositorytest.New(t)
+	commit := r.Commit("main", kptfile("a", "this is a"), kptfile("b", "this is b"))
+	var c traffic
+	url := r.ServeHTTP(filtering, c.count)
+	dir := t.TempDir()
+	fetch := func(pkg string) {
+		t.Helper()
+		tree, _, err := cachedGit(r, dir).Fetch(t.Context(), repository.GitRef{Repo: url, Ref: commit, Directory: pkg})
+		require.NoError(t, err)
+		assert.Equal(t, "this is "+pkg, content(t, tree, "Kptfile"))
+	}
+	fetch("a")
+	ofA := kept(t, dir)[0]
+	whole, err := os.ReadFile(ofA)
+	require.NoError(t, err)
+	fetch("b")
+	others := kept(t, dir)
+	require.Len(t, others, 2)
+	ofB := others[0]
+	if ofB == ofA {
+		ofB = others[1]
+	}
+	another, err := os.ReadFile(ofB)
+	require.NoError(t, err)
+
+	damaged := map[string][]byte{"empty": nil, "cut": whole[:len(whole)/2], "another package's": another, "text": []byte("hello")}
+	for i := 0; i < len(whole); i += 7 {
+		damaged[fmt.Sprint("byte ", i)] = append(append(bytes.Clone(whole[:i]), whole[i]^0x55), whole[i+1:]...)
+	}
+	for name, content := range damaged {
+		require.NoError(t, os.WriteFile(ofA, content, 0o600))
+		c.lists.Store(0)
+		fetch("a")
+		assert.EqualValues(t, 1, c.lists.Load(), name)
+		healed, err := os.ReadFile(ofA)
+		require.NoError(t, err)
+		assert.Equal(t, whole, healed, name)
+	}
+	c.lists.Store(0)
+	fetch("a")
+	assert.Zero(t, c.lists.Load())
+}
+
+func TestCacheKeepsApart(t *testing.T) {
+	var tries atomic.Int64
+	r := repositorytest.New(t)
+	commit := r.Commit("main", kptfile("", "x"))
+	closed := r.ServeHTTP(filtering, guarded(&tries))
+	dir := t.TempDir()
+	with := repository.GitRef{Repo: closed, Ref: commit, Credential: secret(t, map[string]string{"token": password})}
+	_, _, err := cachedGit(r, dir).Fetch(t.Context(), with)
+	require.NoError(t, err)
+	tries.Store(0)
+	_, _, err = cachedGit(r, dir).Fetch(t.Context(), with)
+	require.NoError(t, err)
+	assert.Zero(t, tries.Load())
+	_, _, err = cachedGit(r, dir).Fetch(t.Context(), repository.GitRef{Repo: closed, Ref: commit})
+	require.ErrorContains(t, err, "needs credentials (401)", "what was read with credentials isn't given to who has none")
+
+	// Names that a simpler key would take for one another.
+	url := r.ServeHTTP(filtering, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			req.URL.Path = req.URL.Path[strings.Index(req.URL.Path, "/repo.git"):]
+			next.ServeHTTP(w, req)
+		})
+	})
+	for _, parent := range []string{"/team/a-b", "/team-a/b"} {
+		repo := strings.Replace(url, "/repo.git", parent+"/repo.git", 1)
+		_, _, err := cachedGit(r, dir).Fetch(t.Context(), repository.GitRef{Repo: repo, Ref: commit})
+		require.NoError(t, err)
+	}
+	assert.Len(t, kept(t, dir), 3)
+
+	git := cachedGit(r, dir)
+	git.Access = repository.Access{}
+	_, _, err = git.Fetch(t.Context(), repository.GitRef{Repo: url, Ref: commit})
+	require.ErrorContains(t, err, "is not allowed", "the cache is no way around Access")
+	git = cachedGit(r, dir)
+	git.Limits.FileBytes = 0
+	git.Limits.TotalBytes = 1
+	_, _, err = git.Fetch(t.Context(), repository.GitRef{Repo: url, Ref: commit})
+	require.NoError(t, err)
+	r2 := r.Commit("main", kptfile("", "more than one byte"))
+	_, _, err = cachedGit(r, dir).Fetch(t.Context(), repository.GitRef{Repo: url, Ref: r2})
+	require.NoError(t, err)
+	git = cachedGit(r, dir)
+	git.Limits.TotalBytes = 1
+	_, _, err = git.Fetch(t.Context(), repository.GitRef{Repo: url, Ref: r2})
+	require.ErrorContains(t, err, "more than 1 bytes", "limits hold for what is cached too")
+}
+
+func TestCacheIsBounded(t *testing.T) {
+	r := repositorytest.New(t)
+	var entries []entry
+	for i := range 20 {
+		entries = append(entries, entry{Path: fmt.Sprintf("p%02d/f", i), Content: fmt.Sprint(i) + noise(10_000)})
+	}
+	commit := r.Commit("main", entries...)
+	var c traffic
+	url, dir := r.ServeHTTP(filtering, c.count), t.TempDir()
+	cache := &repository.Cache{Dir: dir, MaxBytes: 60_000}
+	fetch := func(p int) {
+		git := newGit(r)
+		git.Cache = cache
+		_, _, err := git.Fetch(t.Context(), repository.GitRef{Repo: url, Ref: commit, Directory: fmt.Sprintf("p%02d", p)})
+		require.NoError(t, err)
+		time.Sleep(2 * time.Millisecond) // times of use differ
+	}
+	for i := range 20 {
+		fetch(i)
+		fetch(0) // stays in use
+	}
+	size := int64(0)
+	for _, name := range kept(t, dir) {
+		info, err := os.Stat(name)
+		require.NoError(t, err)
+		size += info.Size()
+	}
+	assert.LessOrEqual(t, size, int64(60_000))
+	assert.Greater(t, size, int64(30_000))
+	c.lists.Store(0)
+	fetch(0)
+	fetch(19)
+	assert.Zero(t, c.lists.Load(), "what was used last is kept")
+	fetch(1)
+	assert.EqualValues(t, 1, c.lists.Load())
+
+	// What a crash left goes, what another process is writing stays.
+	sub := filepath.Dir(kept(t, dir)[0])
+	old, fresh := filepath.Join(sub, "temp-old"), filepath.Join(sub, "temp-fresh")
+	for _, name := range []string{old, fresh} {
+		require.NoError(t, os.WriteFile(name, []byte("x"), 0o600))
+	}
+	long := time.Now().Add(-2 * time.Hour)
+	require.NoError(t, os.Chtimes(old, long, long))
+	cache = &repository.Cache{Dir: dir, MaxBytes: 60_000} // another run
+	fetch(5)
+	assert.NoFileExists(t, old)
+	assert.FileExists(t, fresh)
+}
+
+func TestCacheThatCannotBeWritten(t *testing.T) {
+	r := repositorytest.New(t)
+	r.Commit("main", kptfile("", "x"))
+	url := r.ServeHTTP(nil, nil)
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	for _, dir := range []string{"", file, filepath.Join(file, "below")} {
+		_, _, err := cachedGit(r, dir).Fetch(t.Context(), repository.GitRef{Repo: url, Ref: "main"})
+		assert.NoError(t, err)
+	}
+	dir := t.TempDir()
+	_, _, err := cachedGit(r, dir).Fetch(t.Context(), repository.GitRef{Repo: r.Dir, Ref: "main"})
+	require.NoError(t, err)
+	assert.Empty(t, kept(t, dir), "what is on disk isn't copied")
+}
+
+func TestCacheSharedByMany(t *testing.T) {
+	r := repositorytest.New(t)
+	var entries []entry
+	for i := range 4 {
+		entries = append(entries, kptfile(fmt.Sprint("p", i), fmt.Sprint(i)))
+	}
+	commit := r.Commit("main", entries...)
+	url, dir := r.ServeHTTP(filtering, nil), t.TempDir()
+	var wg sync.WaitGroup
+	for i := range 24 {
+		wg.Go(func() { // each as another process would
+			git := cachedGit(r, dir)
+			git.Cache.MaxBytes = 1000
+			for j := range 4 {
+				p := fmt.Sprint((i + j) % 4)
+				tree, _, err := git.Fetch(t.Context(), repository.GitRef{Repo: url, Ref: commit, Directory: "p" + p})
+				if assert.NoError(t, err) {
+					assert.Equal(t, p, content(t, tree, "Kptfile"))
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestDefaultCacheDir(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", "/somewhere")
+	t.Setenv("HOME", "/home/x")
+	assert.Equal(t, "stoop", filepath.Base(repository.DefaultCacheDir()))
+}
+
+// A package of 300, by a new process each time: from the server, from the cache
+// by branch (one request, for what it means) and by commit (none).
+func BenchmarkCache(b *testing.B) {
+	r := repositorytest.New(b)
+	var entries []entry
+	for p := range 300 {
+		for f := range 20 {
+			entries = append(entries, entry{Path: fmt.Sprintf("pkg-%03d/file-%02d.yaml", p, f), Content: fmt.Sprintf("package: %d\nfile: %d\n%s", p, f, noise(400))})
+		}
+	}
+	commit := r.Commit("main", entries...)
+	r.Git("gc", "-q")
+	url := r.ServeHTTP(filtering, nil)
+	for _, tc := range []struct {
+		name, ref string
+		warm      bool
+	}{{"first", "main", false}, {"again by branch", "main", true}, {"again by commit", commit, true}} {
+		b.Run(tc.name, func(b *testing.B) {
+			dir := b.TempDir()
+			for b.Loop() {
+				if !tc.warm {
+					dir = b.TempDir()
+				}
+				git := newGit(r)
+				git.Cache = &repository.Cache{Dir: dir}
+				tree, _, err := git.Fetch(b.Context(), repository.GitRef{Repo: url, Ref: tc.ref, Directory: "pkg-150"})
+				require.NoError(b, err)
+				require.Equal(b, 20, tree.Len())
+			}
+		})
+	}
+}
