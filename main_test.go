@@ -21,10 +21,10 @@ func TestMain(m *testing.M) {
 // with real git repositories and, where they are on PATH, real kpt and kustomize.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
-		UpdateScripts:       *update,
-		RequireUniqueNames:  true,
-		Setup:               setup,
+		Dir:                "testdata/script",
+		UpdateScripts:      *update,
+		RequireUniqueNames: true,
+		Setup:              setup,
 		Condition: func(cond string) (bool, error) {
 			if cond == "docker" {
 				return exec.Command("docker", "info").Run() == nil, nil

@@ -374,3 +374,38 @@ spec:
         resources:
           limits: {cpu: "1", memory: 1Gi}
 `
+
+// A function outside the process sees the package of a resource and may name
+// another; no annotation of it stays.
+func TestPackageOnTheWire(t *testing.T) {
+	root, db := object(t, "a.yaml", 0, cm), object(t, "b.yaml", 0, cm)
+	root.Package, db.Package = ".", "x/db"
+	c := &fn.Call{Items: []*fn.Object{root, db}}
+	text := encode(t, c)
+	assert.Contains(t, text, "internal.config.kubernetes.io/package-path: /\n")
+	assert.Contains(t, text, "internal.config.kubernetes.io/package-path: /x/db\n")
+
+	require.NoError(t, fn.DecodeCall(c, []byte(strings.Replace(text, "package-path: /x/db", "package-path: /x", 1))))
+	assert.Equal(t, ".", root.Package)
+	assert.Equal(t, "x", db.Package)
+	assert.Empty(t, db.Node.GetAnnotations())
+}
+
+// Serve gives the hosts' annotations back as they came.
+func TestServeKeepsQuotes(t *testing.T) {
+	const list = `apiVersion: config.kubernetes.io/v1
+kind: ResourceList
+items:
+- kind: A
+  metadata:
+    annotations:
+      internal.config.kubernetes.io/index: '0'
+      internal.config.kubernetes.io/path: 'a.yaml'
+      internal.config.kubernetes.io/seqindent: 'wide'
+`
+	out, _, err := fn.Serve(t.Context(), func(context.Context, *fn.Call) error { return nil }, []byte(list))
+	require.NoError(t, err)
+	for _, line := range []string{"index: '0'", "path: 'a.yaml'", "seqindent: 'wide'"} {
+		assert.Contains(t, string(out), "internal.config.kubernetes.io/"+line)
+	}
+}

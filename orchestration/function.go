@@ -55,7 +55,7 @@ func (f *Function) process(ctx context.Context, l *fn.List) ([]fn.Result, error)
 	}
 	ws, carriers, err := unpack(ws)
 	if err != nil {
-		return fn.ResultsOf(err), err
+		return layout.known(fn.ResultsOf(err)), err
 	}
 	opts := Options{Config: l.Config, Stateless: layout.Host == Kustomize}
 	if layout.Host == KptRender {
@@ -66,16 +66,16 @@ func (f *Function) process(ctx context.Context, l *fn.List) ([]fn.Result, error)
 	}
 	out, report, err := Run(ctx, f.Handler, ws, opts)
 	if report == nil {
-		return fn.ResultsOf(err), err
+		return layout.known(fn.ResultsOf(err)), err
 	}
 	if err != nil {
-		return report.undone(), err
+		return layout.known(report.undone()), err
 	}
 	results, err := f.save(l, layout, out, report, carriers)
 	if err != nil {
 		return fn.ResultsOf(err), err
 	}
-	return append(report.Results, results...), nil
+	return layout.known(append(report.Results, results...)), nil
 }
 
 // save makes the workspace the list's items, as the host wants them.

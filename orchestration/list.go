@@ -64,8 +64,9 @@ type Layout struct {
 	// the declaring package among them.
 	Selected bool
 
-	root     string        // package-path of the declaring package, "" without
-	byOrigin map[any]*slot // an item read, by its document's origin
+	root     string          // package-path of the declaring package, "" without
+	byOrigin map[any]*slot   // an item read, by its document's origin
+	madeUp   map[string]bool // files that only stand for an item without one
 }
 
 // slot is what a list said about one of its items beside its content.
@@ -86,7 +87,7 @@ type slot struct {
 // without a path get a file of their own. kustomize says that the host is a
 // kustomize build whatever the list looks like.
 func OpenList(l *fn.List, kustomize bool) (kptpkg.Tree, *Layout, error) {
-	lay := &Layout{byOrigin: map[any]*slot{}}
+	lay := &Layout{byOrigin: map[any]*slot{}, madeUp: map[string]bool{}}
 	slots := make([]*slot, len(l.Items))
 	kustomizeIDs, kptIDs, anyPath := false, false, false
 	for i, it := range l.Items {
@@ -130,6 +131,7 @@ func OpenList(l *fn.List, kustomize bool) (kptpkg.Tree, *Layout, error) {
 	for i, s := range slots {
 		if !s.hasPath || lay.Host == Kustomize {
 			lay.placeLoose(s, i, files)
+			lay.madeUp[s.path] = true
 			files[s.path] = append(files[s.path], s)
 		}
 		lay.byOrigin[s.stripped.Origin()] = s
@@ -450,6 +452,17 @@ func (lay *Layout) Omitted(t kptpkg.Tree) []*kptpkg.File {
 		}
 	}
 	return omitted
+}
+
+// known are results without the files that nobody but stoop knows of.
+func (lay *Layout) known(results []fn.Result) []fn.Result {
+	out := slices.Clone(results)
+	for i, r := range out {
+		if r.File != nil && lay.madeUp[r.File.Path] {
+			out[i].File = nil
+		}
+	}
+	return out
 }
 
 // travels says whether a file can be items of the list: YAML whose documents

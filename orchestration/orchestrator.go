@@ -16,7 +16,6 @@ import (
 	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 	"golang.org/x/sync/errgroup"
-	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
 // Options are how a workspace's orders are carried out.
@@ -518,93 +517,4 @@ func (j *job) summary() string {
 		return fmt.Sprintf("package %s was made before; the record of it is written again", j.target)
 	}
 	return ""
-}
-
-// record writes into the orders what was done.
-func (r *run) record() error {
-	var docs []placedDoc
-	for _, j := range r.jobs {
-		if j.err == nil && j.record != nil {
-			docs = append(docs, placedDoc{j.file, j.number, j.record})
-		}
-	}
-	ws, err := withDocs(r.ws, docs)
-	if err != nil {
-		return fmt.Errorf("recording what was done: %w", err)
-	}
-	r.ws = ws
-	return nil
-}
-
-// recorded is the order's object with the record of applied tasks, the upstream
-// lock and the Kptfile's conditions.
-func (j *job) recorded() (*yamldoc.Doc, error) {
-	pr := j.revision
-	k, err := j.pkg.Kptfile(".")
-	if err != nil {
-		return nil, err
-	}
-	pr.Status.Conditions = mirrored(pr, k, j)
-	if l := k.UpstreamLock; l != nil && l.Git != nil {
-		pr.Status.UpstreamLock = &api.Lock{Type: l.Type, Git: &api.GitLock{Repo: l.Git.Repo, Directory: l.Git.Directory, Ref: l.Git.Ref, Commit: l.Git.Commit}}
-	}
-	root, err := j.doc.Copy()
-	if err != nil {
-		return nil, err
-	}
-	n := yaml.NewRNode(root)
-	if st := yaml.NewRNode(api.Node(&api.PackageRevision{Status: pr.Status})).Field("status"); st != nil {
-		if err := setStatus(n, st.Value); err != nil {
-			return nil, err
-		}
-	}
-	if len(pr.Status.Conditions) == 0 {
-		if err := n.PipeE(yaml.Get("status"), yaml.Clear("conditions")); err != nil {
-			return nil, err
-		}
-	}
-	notes := pr.Record(len(pr.Spec.Tasks))
-	for _, a := range slices.Sorted(maps.Keys(notes)) {
-		if err := n.PipeE(yaml.SetAnnotation(a, notes[a])); err != nil {
-			return nil, err
-		}
-	}
-	return j.doc.With(root), nil
-}
-
-// setStatus makes the fields of status that stoop knows say what st says;
-// others stay.
-func setStatus(n, st *yaml.RNode) error {
-	return st.VisitFields(func(f *yaml.MapNode) error {
-		key, err := f.Key.String()
-		if err != nil {
-			return err
-		}
-		return n.PipeE(yaml.LookupCreate(yaml.MappingNode, "status"), yaml.SetField(strings.TrimSpace(key), f.Value))
-	})
-}
-
-// mirrored are the conditions of the object after j: those of the Kptfile, and
-// stoop's own about the render.
-func mirrored(pr *api.PackageRevision, k *kptpkg.Kptfile, j *job) []api.Condition {
-	var out []api.Condition
-	var rendered *api.Condition
-	for _, c := range pr.Status.Conditions {
-		if c.Type == api.RenderedCondition {
-			rendered = &c
-		}
-	}
-	if j.outcome != nil && j.outcome.Rendered != nil {
-		c := j.outcome.Rendered.Condition()
-		rendered = &api.Condition{Type: c.Type, Status: api.ConditionStatus(c.Status), Reason: c.Reason, Message: c.Message}
-	}
-	for _, c := range k.Status.Conditions {
-		if c.Type != api.RenderedCondition {
-			out = append(out, api.Condition{Type: c.Type, Status: api.ConditionStatus(c.Status), Reason: c.Reason, Message: c.Message})
-		}
-	}
-	if rendered != nil {
-		out = append(out, *rendered)
-	}
-	return out
 }

@@ -140,6 +140,21 @@ func TestRecordIsRebuilt(t *testing.T) {
 	}
 }
 
+// The record is written into whatever the object has for a status.
+func TestRecordInAnyStatus(t *testing.T) {
+	for _, status := range []string{"", "status:\n", "status: {}\n", "status: null # none\n", "status:\n  publishedBy: me\n"} {
+		ws := with(t, workspace(t), "pr.yaml", orderText+status)
+		after, _, err := orchestration.Run(t.Context(), handlerOf(), ws, orchestration.Options{})
+		require.NoError(t, err)
+		got := tasktest.Content(t, after)["pr.yaml"]
+		assert.Contains(t, got, "  - type: Rendered\n", status)
+		assert.Equal(t, strings.Contains(status, "me"), strings.Contains(got, "publishedBy: me"))
+		_, report, err := orchestration.Run(t.Context(), handlerOf(), after, orchestration.Options{})
+		require.NoError(t, err)
+		assert.Equal(t, orchestration.ActionNone, report.Jobs[0].Action)
+	}
+}
+
 // Results name files of the workspace and the order they belong to.
 func TestResultsAreLocated(t *testing.T) {
 	repo := upstreamWeb(t)
@@ -159,9 +174,23 @@ func TestResultsAreLocated(t *testing.T) {
 	assert.Equal(t, report.Results, report.Jobs[0].Results)
 }
 
+// An item without a path gets a file to be in, which results don't name.
+func TestResultsDontNameMadeUpFiles(t *testing.T) {
+	for name, order := range map[string]string{"good": orderText, "bad": strings.Replace(orderText, "init: {}", "init: {nothing: x}", 1)} {
+		t.Run(name, func(t *testing.T) {
+			l, err := fn.ReadList(strings.NewReader(order + "---\n" + webConfig))
+			require.NoError(t, err)
+			_ = (&orchestration.Function{Handler: handlerOf()}).Process(t.Context(), l)
+			require.NotEmpty(t, l.Results)
+			assert.Equal(t, "other", l.Results[0].ResourceRef.Name)
+			assert.Nil(t, l.Results[0].File)
+		})
+	}
+}
+
 // A Function hands the list back as it was when its own code fails.
 func TestFunctionPanics(t *testing.T) {
-	in := strings.Replace(list, "items:\n", "items:\n- "+strings.ReplaceAll(strings.TrimSpace(strings.Replace(orderText, "init: {}", "init: {}", 1)), "\n", "\n  ")+"\n", 1)
+	in := strings.Replace(list, "items:\n", "items:\n- "+strings.ReplaceAll(strings.TrimSpace(orderText), "\n", "\n  ")+"\n", 1)
 	l, err := fn.ReadList(strings.NewReader(in))
 	require.NoError(t, err)
 	was := text(t, l)

@@ -223,3 +223,22 @@ func TestContainerEngine(t *testing.T) {
 		require.ErrorContains(t, f.Run(t.Context(), &fn.Call{}), want)
 	}
 }
+
+// What an engine says while it fetches an image isn't the function's.
+func TestContainerPulling(t *testing.T) {
+	c := &runtime.Container{AllowAny: true, Engine: engine(t, `cat
+cat >&2 <<END
+Unable to find image 'x/y:1' locally
+1: Pulling from x/y
+4f4fb700ef54: Pulling fs layer
+4f4fb700ef54: Pull complete
+Digest: sha256:0123
+Status: Downloaded newer image for x/y:1
+Status: all is well
+END`)}
+	f, err := c.Find(t.Context(), runtime.Ref{Image: "x/y:1"})
+	require.NoError(t, err)
+	call := &fn.Call{}
+	require.NoError(t, f.Run(t.Context(), call))
+	assert.Equal(t, "Status: all is well", call.Stderr)
+}

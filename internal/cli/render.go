@@ -80,7 +80,7 @@ func (a *app) render(ctx context.Context, name string, f renderFlags) error {
 	rendered, renderErr := r.Render(ctx, dir.Tree())
 	a.printSteps(rendered, f.truncate)
 	if renderErr != nil {
-		a.printRenderError(renderErr)
+		a.printRenderError(renderErr, abs)
 	} else {
 		fmt.Fprintf(a.err, "Successfully executed %d function(s) in %d package(s).\n", rendered.Functions, rendered.Packages)
 	}

@@ -3,8 +3,11 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/stoop-dev/stoop/fn"
@@ -100,8 +103,9 @@ func resultLine(r fn.Result) string {
 }
 
 // printRenderError writes why a render failed, first in kpt's words, which are
-// what people search for, then where, and what else there is to say.
-func (a *app) printRenderError(err error) {
+// what people search for, then where, and what else there is to say. dir is the
+// directory that was rendered.
+func (a *app) printRenderError(err error, dir string) {
 	failed, ok := errors.AsType[*render.Error](err)
 	if !ok {
 		a.printError(err)
@@ -111,13 +115,21 @@ func (a *app) printRenderError(err error) {
 	if failed.Refused && strings.HasPrefix(reason, "yaml: ") {
 		reason = fmt.Sprintf("Kptfile at %q can't be read.\n\nDetails:\n%s", path.Join(failed.Package, kptpkg.KptfileName), reason)
 	}
+	if missing, ok := errors.AsType[*fs.PathError](err); ok { // as the system says it of the file on disk
+		onDisk := fmt.Sprintf("%s %s: %v", missing.Op, filepath.Join(dir, filepath.FromSlash(missing.Path)), syscall.ENOENT)
+		reason = strings.Replace(reason, missing.Error(), onDisk, 1)
+	}
 	fmt.Fprintf(a.err, "Error: %s\n", reason)
 	where := fmt.Sprintf("package %q", failed.Package)
 	if failed.Step != nil {
 		where += ", " + failed.Step.String()
 	}
 	fmt.Fprintf(a.err, "  in %s\n", where)
-	if more := failed.Err.Error(); !strings.HasSuffix(reason, more) && !strings.HasSuffix(more, reason) {
+	more, said := failed.Err.Error(), reason
+	if re, ok := errors.AsType[*fn.ResultError](err); ok {
+		said = re.Result.Message
+	}
+	if !strings.HasSuffix(reason, more) && !strings.HasSuffix(more, said) {
 		fmt.Fprintf(a.err, "  %s\n", oneLine(more))
 	}
 }

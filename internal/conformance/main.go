@@ -1,3 +1,5 @@
+//go:build unix
+
 // Conformance holds a stoop against recorded answers of kpt fn render:
 //
 //	conformance CASES STOOP

@@ -73,7 +73,7 @@ func (n *node) gatherInputs() (Inputs, error) {
 			continue
 		}
 		if !need.Optional {
-			return in, &Error{Code: MissingInput, Step: n.path,
+			return in, &Error{Code: MissingInput,
 				Text: fmt.Sprintf("%s completed without the output %q that is needed", p.path, need.Key)}
 		}
 		if !own[need.Step] {

@@ -9,12 +9,11 @@ type limiter struct {
 func (l *limiter) full() bool { return l.used >= l.max }
 
 // lane holds the ready steps that are subject to the same limits. As long as it
-// has any, it is in the queue of lanes that may start one, or parked at a limit
-// that is reached.
+// has any, it is among the lanes that may start one, or parked at a limit.
 type lane struct {
 	limits []*limiter
 	steps  queue[*node]
-	home   *queue[*lane]
+	at     *limiter // where it is parked, nil when it isn't
 	pos    int
 }
 
@@ -27,17 +26,27 @@ type lanes struct {
 	queued int // steps in all lanes, the parked ones included
 }
 
+// home is where a lane with steps is.
+func (q *lanes) home(l *lane) *queue[*lane] {
+	if l.at != nil {
+		return &l.at.parked
+	}
+	return &q.ready
+}
+
 // push puts a step that became ready into its lane.
 func (q *lanes) push(n *node) {
 	l := n.lane
 	l.steps.add(n)
 	q.queued++
-	if l.home == nil {
-		l.home = &q.ready
-		l.home.add(l)
-		return
+	switch {
+	case l.steps.len() == 1:
+		q.ready.add(l)
+	case l.at != nil && !l.at.full():
+		q.unpark(l) // another lane was woken, which may now be the less urgent one
+	default:
+		q.home(l).fix(l)
 	}
-	l.home.fix(l)
 }
 
 // next takes the most urgent step that all its limits allow, and takes a slot
@@ -47,8 +56,8 @@ func (q *lanes) next() *node {
 		l := q.ready.first()
 		if full := l.fullLimit(); full != nil {
 			q.ready.remove(l)
-			l.home = &full.parked
-			l.home.add(l)
+			l.at = full
+			full.parked.add(l)
 			q.wake(l) // the slots of its other limits are for somebody else
 			continue
 		}
@@ -72,13 +81,12 @@ func (q *lanes) take(n *node) {
 	l := n.lane
 	l.steps.remove(n)
 	q.queued--
-	if l.steps.len() == 0 {
-		// no longer comparable, but removal only compares the others
-		l.home.remove(l)
-		l.home = nil
+	if l.steps.len() > 0 {
+		q.home(l).fix(l)
 		return
 	}
-	l.home.fix(l)
+	q.home(l).remove(l) // which compares only the others, this one has no first step
+	l.at = nil
 }
 
 // release gives the slots of a step back.
@@ -96,11 +104,14 @@ func (q *lanes) wake(l *lane) {
 		if lim.full() || lim.parked.len() == 0 {
 			continue
 		}
-		woken := lim.parked.first()
-		lim.parked.remove(woken)
-		woken.home = &q.ready
-		woken.home.add(woken)
+		q.unpark(lim.parked.first())
 	}
+}
+
+func (q *lanes) unpark(l *lane) {
+	l.at.parked.remove(l)
+	l.at = nil
+	q.ready.add(l)
 }
 
 func (l *lane) fullLimit() *limiter {

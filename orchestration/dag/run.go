@@ -59,6 +59,8 @@ type run struct {
 	results chan result
 	done    chan struct{} // closed when nobody receives results any more
 
+	cancelled, suspend, killed <-chan struct{} // nil when they were heard
+
 	lanes     lanes
 	alarms    alarms
 	ended     []*node // those whose dependents haven't been told
@@ -91,8 +93,9 @@ func newRun(ctx context.Context, p *plan, opts Options) *run {
 }
 
 func (r *run) loop(ctx context.Context) (*Report, error) {
-	cancelled, suspend, kill := ctx.Done(), r.opts.Suspend, r.opts.Kill
+	r.cancelled, r.suspend, r.killed = ctx.Done(), r.opts.Suspend, r.opts.Kill
 	for {
+		r.obey(ctx)
 		r.settle()
 		r.dispatch()
 		if r.over() {
@@ -111,16 +114,32 @@ func (r *run) loop(ctx context.Context) (*Report, error) {
 			}
 		case <-r.alarms.timer.C:
 			r.alarms.ring()
-		case <-cancelled:
-			cancelled = nil
-			r.cancel(context.Cause(ctx))
-		case <-suspend:
-			suspend = nil
-			r.suspended = true
-		case <-kill:
-			kill = nil
-			r.kill(errors.New("killed"))
+		case <-r.cancelled:
+		case <-r.suspend:
+		case <-r.killed:
 		}
+	}
+}
+
+// obey does what the caller wants; each wish is heard once.
+func (r *run) obey(ctx context.Context) {
+	select {
+	case <-r.suspend:
+		r.suspend = nil
+		r.suspended = true
+	default:
+	}
+	select {
+	case <-r.cancelled:
+		r.cancelled = nil
+		r.cancel(context.Cause(ctx))
+	default:
+	}
+	select {
+	case <-r.killed:
+		r.killed = nil
+		r.kill(errors.New("killed"))
+	default:
 	}
 }
 

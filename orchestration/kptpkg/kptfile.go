@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"regexp"
 	"slices"
@@ -203,8 +204,9 @@ var ErrNotOfPackage = errors.New("not a resource file of the package")
 // the package at dir: each names one function and at most one configuration,
 // and a configPath is a file of the package, outside its subpackages, with one
 // resource in it. The error wraps a [fn.ResultError] that names the Kptfile, the
-// field as kpt does, `pipeline.mutators[1].configPath`, and its value; in one
-// case it wraps [ErrNotOfPackage] too.
+// field as kpt does, `pipeline.mutators[1].configPath`, and its value; it wraps
+// [ErrNotOfPackage] or a [fs.PathError], its path relative to the tree, where
+// the configPath is to blame in these ways.
 func (t Tree) CheckPipeline(dir string, k *Kptfile) error {
 	for _, list := range []struct {
 		name, role string
@@ -222,23 +224,23 @@ func (t Tree) CheckPipeline(dir string, k *Kptfile) error {
 	return nil
 }
 
-// imageName is what an image may be called.
-var imageName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/:@-]*$`)
+// imageName is what an image may be called: capitals only in its tag and digest.
+var imageName = regexp.MustCompile(`^[a-z0-9][a-z0-9._/:-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@[A-Za-z0-9:]+)?$`)
 
 // checkStep returns what is wrong with a step, with the field below the step it
 // is wrong with and its value; why is nil when nothing is.
 func (t Tree) checkStep(dir, role string, s Function) (name string, value any, why error) {
 	switch {
 	case s.Image == "" && s.Exec == "":
-		return "", nil, errors.New("must specify a function to execute, with `image` or `exec`")
+		return "", nil, errors.New("must specify a function (`image` or `exec`) to execute")
 	case s.Image != "" && s.Exec != "":
-		return "", nil, errors.New("must not specify both `image` and `exec`")
+		return "", nil, errors.New("must not specify both `image` and `exec` at the same time")
 	case s.Image != "" && !imageName.MatchString(s.Image):
 		return ".image", s.Image, fmt.Errorf("function name %q is invalid", s.Image)
 	case s.Tag != "" && s.Image == "":
 		return ".tag", s.Tag, errors.New("a tag belongs to an `image`")
 	case s.ConfigPath != "" && len(s.ConfigMap) > 0:
-		return "", nil, errors.New("must not specify both `configMap` and `configPath`")
+		return "", nil, errors.New("functionConfig must not specify both `configMap` and `configPath` at the same time")
 	case s.ConfigPath == "":
 		return "", nil, nil
 	}
@@ -252,13 +254,14 @@ func (t Tree) checkConfig(dir, role string, s Function) error {
 	case strings.TrimSpace(s.ConfigPath) == "":
 		return errors.New("path must not be empty")
 	case path.IsAbs(p):
-		return errors.New("path must be relative to the package")
+		return errors.New("path must be relative")
 	case p == ".." || strings.HasPrefix(p, "../"):
 		return errors.New("path must not be outside the package")
 	}
 	file := t.File(path.Join(dir, p))
 	if file == nil {
-		return fmt.Errorf("failed to open functionConfig from path %q: no such file", s.ConfigPath)
+		missing := &fs.PathError{Op: "open", Path: path.Join(dir, p), Err: fs.ErrNotExist}
+		return fmt.Errorf("failed to open functionConfig from path %q: %w", s.ConfigPath, missing)
 	}
 	owner, ok := t.PackageOf(path.Dir(path.Join(dir, p)))
 	if !ok || owner != path.Clean(dir) || !file.IsYAML() {

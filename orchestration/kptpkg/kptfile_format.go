@@ -98,7 +98,7 @@ func (fm *form) apply(n *yaml.Node) {
 			if !ok && (fm.order == nil || slices.Contains(fm.order, key)) {
 				below = &form{mixed: fm.mixed}
 			}
-			n.Content[i].Style = 0
+			restyle(n.Content[i])
 			below.apply(n.Content[i+1])
 			if v := n.Content[i+1]; below != nil && v.Kind != yaml.ScalarNode && v.LineComment != "" {
 				// it stood behind the closing bracket
@@ -106,10 +106,20 @@ func (fm *form) apply(n *yaml.Node) {
 			}
 		}
 	case yaml.ScalarNode:
-		n.Style = 0
 		if !fm.mixed && n.ShortTag() != yaml.NodeTagNull {
 			n.Tag = yaml.NodeTagString
 		}
+		restyle(n)
+	}
+}
+
+// restyle gives a scalar the style that the encoder gives its value: quotes only
+// where they are needed, for YAML 1.1 too.
+func restyle(n *yaml.Node) {
+	n.Style = 0
+	var fresh yaml.Node
+	if n.ShortTag() == yaml.NodeTagString && fresh.Encode(n.Value) == nil {
+		n.Style = fresh.Style
 	}
 }
 

@@ -150,7 +150,10 @@ func (cs Conflicts) Table() string {
 			file = fmt.Sprintf("%s:%d", c.File, c.Line)
 		}
 		field := strings.TrimSuffix(c.scope+c.Field, ":")
-		rows = append(rows, []string{file, cell(field), cell(c.Base), cell(c.Local), cell(c.Upstream), cell(string(c.Taken))})
+		if field == "" {
+			field = "-"
+		}
+		rows = append(rows, []string{file, field, cell(c.Base), cell(c.Local), cell(c.Upstream), cell(string(c.Taken))})
 	}
 	var widths [6]int
 	for _, r := range rows {

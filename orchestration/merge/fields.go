@@ -134,10 +134,14 @@ func (w walker) mappings(at *place, s schema, base, local, upstream *yaml.Node) 
 	}
 	before := len(local.Content)
 	content := make([]*yaml.Node, 0, before+added.n)
+	var waiting []*yaml.Node // newcomers that come after what is only local
 	for i := 0; i+1 < before; i += 2 {
 		key, name := local.Content[i], local.Content[i].Value
 		b, u := bf[name], uf[name]
 		v := local.Content[i+1]
+		if u.key != nil {
+			content, waiting = append(content, waiting...), added.after[name]
+		}
 		if b.value != nil || u.value != nil {
 			v = w.value(at.down(step(name), key), commented(s.field(name), key, u.key), b.value, v, u.value)
 		}
@@ -147,9 +151,8 @@ func (w walker) mappings(at *place, s schema, base, local, upstream *yaml.Node) 
 			}
 			content = append(content, key, v)
 		}
-		content = append(content, added.after[name]...)
 	}
-	local.Content = append(content, added.after[""]...)
+	local.Content = append(append(content, waiting...), added.after[""]...)
 	switch {
 	case len(local.Content) > 0 && before == 0 && upstream.Style&yaml.FlowStyle == 0:
 		local.Style &^= yaml.FlowStyle
@@ -160,7 +163,7 @@ func (w walker) mappings(at *place, s schema, base, local, upstream *yaml.Node) 
 }
 
 // newcomers are nodes to be put into a collection, by the name of the element
-// they come after; those without any come last.
+// they come after upstream; those without any come last.
 type newcomers struct {
 	after map[string][]*yaml.Node
 	n     int

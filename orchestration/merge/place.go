@@ -12,7 +12,7 @@ import (
 // output is the merged tree in the making: local's, with what changes.
 type output struct {
 	local  kptpkg.Tree
-	whole   map[string]*kptpkg.File // files taken as a whole; nil: to go
+	whole  map[string]*kptpkg.File // files taken as a whole; nil: to go
 	drafts map[string]*draft
 	order  []string // of the drafts' paths
 }
@@ -25,6 +25,9 @@ type draft struct {
 	touched bool
 	moved   []*triple // local documents that went to another file
 	added   []newDoc
+	// joined leads to another draft that an object of this one is in on another
+	// side; nil at the end.
+	joined *draft
 }
 
 // newDoc is a document that a file gets from elsewhere.
@@ -58,6 +61,17 @@ func (o *output) open(name string, s *sheets) {
 // place puts an object where it belongs: where it is locally, unless only
 // upstream moved it; a new one where it is upstream. nil takes it away.
 func (o *output) place(t *triple, doc *yamldoc.Doc) {
+	var at *draft
+	for _, r := range []*resource{t.local, t.base, t.upstream} {
+		if r == nil {
+			continue
+		}
+		d := o.drafts[r.path].group()
+		if at != nil && at != d {
+			at.joined = d
+		}
+		at = d
+	}
 	if t.local == nil {
 		if doc != nil {
 			d := o.drafts[t.upstream.path]
@@ -82,8 +96,22 @@ func (o *output) place(t *triple, doc *yamldoc.Doc) {
 func (o *output) tree() (kptpkg.Tree, error) {
 	var files []*kptpkg.File
 	var gone []string
+	touched := map[*draft]bool{} // groups of files that aren't as they are in base
 	for _, name := range o.order {
-		switch f := o.drafts[name].file(); {
+		if d := o.drafts[name]; !d.pristine() {
+			touched[d.group()] = true
+		}
+	}
+	for _, name := range o.order {
+		d := o.drafts[name]
+		var f *kptpkg.File
+		switch {
+		case touched[d.group()]:
+			f = d.file()
+		case d.sheets.upstream != nil:
+			f = d.sheets.upstream.file // order and comments between resources too
+		}
+		switch {
 		case f == nil:
 			gone = append(gone, name)
 		case f != o.local.File(name):
@@ -102,6 +130,27 @@ func (o *output) tree() (kptpkg.Tree, error) {
 		return kptpkg.Tree{}, err
 	}
 	return out, checkNesting(out)
+}
+
+// group is the last draft that a draft is joined with.
+func (d *draft) group() *draft {
+	last := d
+	for last.joined != nil {
+		last = last.joined
+	}
+	for d != last {
+		d, d.joined = d.joined, last
+	}
+	return last
+}
+
+// pristine says whether local's file is base's, byte by byte.
+func (d *draft) pristine() bool {
+	base, local := d.sheets.base, d.sheets.local
+	if base == nil || local == nil {
+		return base == local
+	}
+	return base.file.Mode() == local.file.Mode() && sameBytes(base.file, local.file)
 }
 
 // checkNesting refuses a tree where one side has a file and another a directory

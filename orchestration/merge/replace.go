@@ -104,7 +104,7 @@ func (m *merger) replace(t trees) (kptpkg.Tree, error) {
 	var files []*kptpkg.File
 	for _, p := range division {
 		for _, f := range p.paths {
-			if f == kptpkg.KptfileName || onlyContext(t.local.File(f)) {
+			if f == kptpkg.KptfileName || onlyContext(t.local.File(f)) || t.local.File(f) == nil && onlyContext(t.base.File(f)) {
 				continue
 			}
 			if u := t.upstream.File(f); u != nil {

@@ -165,6 +165,7 @@ func (p *part) settleWhole(t *triple, base, local, upstream, reason string) Side
 	}
 	c := p.conflict(t, at)
 	c.Base, c.Local, c.Upstream, c.Reason = base, local, upstream, reason
+	c.Info = p.isInput(t)
 	return p.settle(c, false)
 }
 
@@ -193,7 +194,11 @@ func reasonOf(base, local, upstream *yaml.Node) string {
 // isInput says whether a resource is one that the package's owner is meant to
 // set: the package context, or the functionConfig of a step.
 func (p *part) isInput(t *triple) bool {
-	return isContext(t.local.root) || p.inputs[t.local.path]
+	r := t.local
+	if r == nil {
+		r = t.upstream
+	}
+	return isContext(r.root) || p.inputs[r.path]
 }
 
 // conflict is a conflict about a resource, values and reason to be filled in.

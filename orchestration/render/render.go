@@ -83,8 +83,8 @@ type Error struct {
 	Step *StepStatus
 	// Err is the cause.
 	Err error
-	// Refused is true when nothing was tried, since a Kptfile is missing or
-	// wrong in a way for which kpt writes no status.
+	// Refused is true when nothing was tried, since the root Kptfile is missing
+	// or wrong in a way for which kpt writes no status.
 	Refused bool
 
 	message string // of the Rendered condition, in kpt's form
@@ -115,8 +115,12 @@ func reason(err error) string {
 	if !ok {
 		return err.Error()
 	}
-	if f := re.Result.Field; f != nil && f.CurrentValue != nil && strings.HasPrefix(f.Path, "pipeline.") {
-		return fmt.Sprintf("Kptfile is invalid:\nField: `%s`\nValue: %q\nReason: %s", f.Path, f.CurrentValue, re.Result.Message)
+	if f := re.Result.Field; f != nil && strings.HasPrefix(f.Path, "pipeline.") {
+		value := ""
+		if f.CurrentValue != nil {
+			value = fmt.Sprintf("Value: %q\n", f.CurrentValue)
+		}
+		return fmt.Sprintf("Kptfile is invalid:\nField: `%s`\n%sReason: %s", f.Path, value, re.Result.Message)
 	}
 	return re.Result.Message
 }
@@ -183,7 +187,7 @@ func (x *execution) open() error {
 			err = x.tree.CheckPipeline(dir, k)
 		}
 		if err != nil {
-			e := &Error{Package: cmp.Or(path.Join(x.Name, dir), "."), Err: err, Refused: !errors.Is(err, kptpkg.ErrNotOfPackage)}
+			e := &Error{Package: cmp.Or(path.Join(x.Name, dir), "."), Err: err, Refused: dir == "." && !errors.Is(err, kptpkg.ErrNotOfPackage)}
 			e.message = "pkg.render: pkg " + (&pkg{dir: dir}).rel() + ": " + e.Reason() + "\n"
 			x.out.failure = e
 			return e

@@ -66,12 +66,12 @@ func (x *execution) prepare(ctx context.Context, p *pkg, phase Phase, i int, spe
 	return s, nil
 }
 
-// badCondition is the error of a condition that can't be read or evaluated.
+// badCondition is the error of a condition that can't be read.
 func (s *step) badCondition(err error) error {
-	return fmt.Errorf("condition: %w", resultError(fn.Result{
+	return fmt.Errorf("reading the condition: %w", resultError(fn.Result{
 		Message: err.Error(),
 		File:    &fn.File{Path: path.Join(s.pkg.dir, kptpkg.KptfileName)},
-		Field:   &fn.Field{Path: fmt.Sprintf("pipeline.%ss[%d].condition", s.Phase, s.Number-1)},
+		Field:   &fn.Field{Path: fmt.Sprintf("pipeline.%ss[%d].condition", s.Phase, s.Number-1), CurrentValue: s.spec.Condition},
 	}))
 }
 
@@ -135,7 +135,7 @@ func (x *execution) run(ctx context.Context, s *step, items []*item) ([]*item, e
 	if s.condition != nil {
 		met, err := s.condition.holds(ctx, given)
 		if err != nil {
-			return nil, x.notRun(s, s.badCondition(err))
+			return nil, x.notRun(s, fmt.Errorf("evaluating the condition %q: %w", s.spec.Condition, err))
 		}
 		if !met {
 			s.Skipped = "condition not met"

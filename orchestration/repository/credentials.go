@@ -16,9 +16,9 @@ import (
 // maxSecret bounds the values of one secret; Kubernetes takes no more.
 const maxSecret = 1 << 20
 
-// secretName is what Kubernetes takes for the name of a secret or namespace. It
-// holds no slash and no dots in a row, so it can't lead anywhere.
-var secretName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+// subdomain is what Kubernetes takes for an object's name. It holds no slash and
+// no dots in a row, so it can't lead anywhere.
+var subdomain = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 
 // CredentialsDir finds credentials in a directory of secrets as Kubernetes
 // mounts them: DIR/NAMESPACE/NAME, else DIR/NAME, is a directory with a file for
@@ -52,7 +52,7 @@ func (d *CredentialsDir) Credential(ctx context.Context, namespace, secret strin
 		return nil, errors.New("no credentials are allowed; allow them with --credentials-dir=DIR or STOOP_CREDENTIALS_DIR=DIR")
 	}
 	for _, name := range []string{namespace, secret} {
-		if len(name) > 253 || name != "" && !secretName.MatchString(name) {
+		if len(name) > 253 || name != "" && !subdomain.MatchString(name) {
 			return nil, fmt.Errorf("%q is no name of a secret or namespace in Kubernetes", shorten(name))
 		}
 	}

@@ -368,6 +368,7 @@ var (
 	errRefused          = errors.New("the server refused")
 	errNeedsCredentials = errors.New("there is none, or it needs credentials (401)")
 	errBadCredentials   = errors.New("the server refused the credentials (401)")
+	errEmptyRepository  = fmt.Errorf("commit %w: the repository is empty", ErrNotFound)
 )
 
 // explain turns what go-git and net/http say into one short line.
@@ -380,7 +381,7 @@ func (n *network) explain(err error) error {
 	case errors.Is(err, transport.ErrRepositoryNotFound):
 		return fmt.Errorf("repository %w", ErrNotFound)
 	case errors.Is(err, transport.ErrEmptyRemoteRepository):
-		return fmt.Errorf("commit %w: the repository is empty", ErrNotFound)
+		return errEmptyRepository
 	case errors.Is(err, transport.ErrEmptyUploadPackRequest),
 		strings.Contains(err.Error(), "not our ref"), // git; go-git keeps only the text
 		strings.Contains(err.Error(), "not valid"):   // JGit

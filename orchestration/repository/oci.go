@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"regexp"
 	"strings"
 	"sync"
 	"unicode"
@@ -142,11 +143,18 @@ func parseImage(s string) (name.Reference, location, error) {
 		host, port = registry.RegistryStr(), defaultPorts[loc.scheme]
 	}
 	loc.host, loc.port = strings.TrimSuffix(strings.ToLower(host), "."), port
+	if !ociName.MatchString(ref.Context().RepositoryStr()) {
+		return bad("has a name that registries don't take")
+	}
 	if digest, ok := ref.(name.Digest); ok && !isSHA256(digest.DigestStr()) {
 		return bad("has a digest that isn't sha256")
 	}
 	return ref, loc, nil
 }
+
+// ociName is the distribution specification's grammar of a repository's name. It
+// keeps . and .. out of the URLs that are made of it.
+var ociName = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
 
 func isSHA256(digest string) bool {
 	sum, ok := strings.CutPrefix(digest, "sha256:")

@@ -85,14 +85,7 @@ func (r *repo) resolve(list refs, dir, ref string) (plumbing.Hash, error) {
 	if commit, ok := wholeCommit(ref); ok {
 		return commit, nil
 	}
-	names := []string{"refs/tags/" + ref, "refs/heads/" + ref}
-	if dir != "/" {
-		names = append([]string{"refs/tags/" + dir + "/" + ref, "refs/heads/" + dir + "/" + ref}, names...)
-	}
-	if ref == "HEAD" || strings.HasPrefix(ref, "refs/") {
-		names = append(names, ref)
-	}
-	for _, name := range names {
+	for _, name := range refNames(dir, ref) {
 		if h, ok := list.hashes[name]; ok {
 			return h, nil
 		}
@@ -105,6 +98,19 @@ func (r *repo) resolve(list refs, dir, ref string) (plumbing.Hash, error) {
 		}
 	}
 	return plumbing.ZeroHash, list.notFound(ref, maybeCommit)
+}
+
+// refNames are the full names that ref may stand for when the package in dir is
+// fetched; the first that there is counts.
+func refNames(dir, ref string) []string {
+	names := []string{"refs/tags/" + ref, "refs/heads/" + ref}
+	if dir != "/" {
+		names = append([]string{"refs/tags/" + dir + "/" + ref, "refs/heads/" + dir + "/" + ref}, names...)
+	}
+	if ref == "HEAD" || strings.HasPrefix(ref, "refs/") {
+		names = append(names, ref)
+	}
+	return names
 }
 
 func (l refs) notFound(ref string, maybeCommit bool) error {

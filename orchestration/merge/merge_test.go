@@ -1,0 +1,187 @@
+package merge
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/txtar"
+	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+	"github.com/stretchr/testify/require"
+)
+
+// TestMerge runs testdata/*.txtar. The comment of an archive has options as
+// `key: value` lines before what it is about; its files are base/, local/ and
+// upstream/, what comes out of them byte by byte, expected/, and the table of
+// conflicts or the error. -update writes the latter anew.
+func TestMerge(t *testing.T) {
+	archives, err := filepath.Glob("testdata/*.txtar")
+	require.NoError(t, err)
+	require.NotEmpty(t, archives)
+	for _, name := range archives {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) {
+			ar, err := txtar.ParseFile(name)
+			require.NoError(t, err)
+			c := readCase(t, ar)
+			before := [3]string{show(c.base), show(c.local), show(c.upstream)}
+			res, err := Merge(c.base, c.local, c.upstream, c.options)
+			require.Equal(t, before, [3]string{show(c.base), show(c.local), show(c.upstream)}, "the input has changed")
+			got := map[string]string{}
+			for _, p := range res.Tree.Paths() {
+				got["expected/"+shown(res.Tree.File(p))] = textOf(t, res.Tree.File(p))
+			}
+			if err != nil {
+				require.Empty(t, res.Tree.Paths())
+				got["error"] = err.Error() + "\n"
+			}
+			if len(res.Conflicts) > 0 {
+				got["conflicts"] = res.Conflicts.Table()
+			}
+			if len(res.Unused) > 0 {
+				got["unused"] = strings.Join(res.Unused, "\n") + "\n"
+			}
+			if *update {
+				c.write(t, name, ar, got)
+				return
+			}
+			require.Equal(t, c.want, got)
+		})
+	}
+}
+
+type mergeCase struct {
+	base, local, upstream kptpkg.Tree
+	options               Options
+	want                  map[string]string
+}
+
+func readCase(t *testing.T, ar *txtar.Archive) mergeCase {
+	c := mergeCase{want: map[string]string{}, options: Options{Root: true}}
+	var resolve []string
+	for line := range strings.Lines(string(ar.Comment)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		switch key {
+		case "strategy":
+			c.options.Strategy = Strategy(value)
+		case "on-conflict":
+			c.options.OnConflict = Policy(value)
+		case "resolve":
+			resolve = append(resolve, value)
+		case "nested":
+			c.options.Nested = value == "true"
+		}
+	}
+	var err error
+	c.options.Resolve, err = ParseResolve(resolve)
+	require.NoError(t, err)
+	for _, f := range ar.Files {
+		side, name, ok := strings.Cut(f.Name, "/")
+		tree := map[string]*kptpkg.Tree{"base": &c.base, "local": &c.local, "upstream": &c.upstream}[side]
+		if !ok || tree == nil {
+			c.want[f.Name] = string(f.Data)
+			continue
+		}
+		mode := kptpkg.Regular
+		if n, ok := strings.CutSuffix(name, "*"); ok {
+			name, mode = n, kptpkg.Executable
+		}
+		*tree, err = tree.With(kptpkg.NewFile(name, mode, f.Data))
+		require.NoError(t, err)
+	}
+	return c
+}
+
+func (c mergeCase) write(t *testing.T, name string, ar *txtar.Archive, got map[string]string) {
+	out := &txtar.Archive{Comment: ar.Comment}
+	for _, f := range ar.Files {
+		side, _, ok := strings.Cut(f.Name, "/")
+		if ok && side != "expected" {
+			out.Files = append(out.Files, f)
+		}
+	}
+	for _, key := range sortedKeys(got) {
+		out.Files = append(out.Files, txtar.File{Name: key, Data: []byte(got[key])})
+	}
+	require.NoError(t, os.WriteFile(name, txtar.Format(out), 0o644))
+}
+
+// shown is a file's path, with a star when it is executable.
+func shown(f *kptpkg.File) string {
+	if f.Mode() == kptpkg.Executable {
+		return f.Path() + "*"
+	}
+	return f.Path()
+}
+
+func textOf(t testing.TB, f *kptpkg.File) string {
+	b, err := f.Bytes()
+	require.NoError(t, err)
+	return string(b)
+}
+
+// show is a tree as text.
+func show(t kptpkg.Tree) string {
+	var b strings.Builder
+	for _, p := range t.Paths() {
+		f := t.File(p)
+		text, err := f.Bytes()
+		fmt.Fprintf(&b, "-- %s %d %v --\n%s\n", p, f.Mode(), err, text)
+	}
+	return b.String()
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	_, err := Merge(kptpkg.Tree{}, kptpkg.Tree{}, kptpkg.Tree{}, Options{Strategy: "merge"})
+	require.ErrorContains(t, err, `unknown strategy "merge"`)
+	_, err = Merge(kptpkg.Tree{}, kptpkg.Tree{}, kptpkg.Tree{}, Options{OnConflict: "ours"})
+	require.ErrorContains(t, err, `unknown way to settle conflicts "ours"`)
+}
+
+func TestParseResolve(t *testing.T) {
+	r, err := ParseResolve([]string{"a.yaml:spec.env[name=X]=local", "b=upstream"})
+	require.NoError(t, err)
+	require.Equal(t, Resolutions{"a.yaml:spec.env[name=X]": Local, "b": Upstream}, r)
+	for arg, want := range map[string]string{
+		"a.yaml":      "want FILE:PATH=local",
+		"=local":      "names no file",
+		"a.yaml=mine": `unknown side "mine"`,
+	} {
+		_, err := ParseResolve([]string{arg})
+		require.ErrorContains(t, err, want)
+	}
+	_, err = ParseResolve([]string{"a=local", "a=upstream"})
+	require.ErrorContains(t, err, "twice")
+}
+
+// What a table suggests settles the conflict it was suggested for.
+func TestAcceptIsReadBack(t *testing.T) {
+	base := treeOf("all.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, annotations: {x.io/y: \"1\"}}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\ndata: {k: \"1\"}\n")
+	edit := func(to string) kptpkg.Tree {
+		text, _ := base.File("all.yaml").Bytes()
+		return treeOf("all.yaml", strings.ReplaceAll(string(text), `"1"`, to))
+	}
+	local, upstream := edit(`"2"`), edit(`"3"`)
+	res, err := Merge(base, local, upstream, Options{})
+	var open *ConflictError
+	require.True(t, errors.As(err, &open))
+	require.Len(t, open.Conflicts, 2)
+	require.Equal(t, open.Conflicts, res.Conflicts)
+	require.Equal(t, "all.yaml:ConfigMap/a:metadata.annotations[x.io/y]=local", res.Conflicts[0].Accept(Local))
+	var args []string
+	for _, c := range res.Conflicts {
+		args = append(args, c.Accept(Upstream))
+	}
+	resolve, err := ParseResolve(args)
+	require.NoError(t, err)
+	res, err = Merge(base, local, upstream, Options{Resolve: resolve})
+	require.NoError(t, err)
+	require.Empty(t, res.Unused)
+	require.Equal(t, show(upstream), show(res.Tree))
+}
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

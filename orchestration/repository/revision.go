@@ -1,0 +1,91 @@
+package repository
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/stoop-dev/stoop/orchestration/api"
+)
+
+// Revision is one revision of a package in a registered repository.
+type Revision struct {
+	Repository string // the Registration's name
+	Package    string // path below the Registration's directory
+	// Workspace tells the revisions of a package apart: what the commit notes
+	// for a published one, else the last segment of the ref; the branch's name
+	// for a placeholder.
+	Workspace string
+	// Number counts the published revisions from 1. It is 0 for what isn't
+	// published and for tags that aren't vN, and -1 for a placeholder, the
+	// package as it is on the repository's branch.
+	Number    int
+	Lifecycle api.Lifecycle
+	Latest    bool // whether it has the highest Number of its package
+
+	Directory string // the package's whole path in the git repository
+	Ref       string // tag or branch, a full ref name where a short one is ambiguous
+	Commit    string // 40 hexadecimal digits
+}
+
+// Name is the revision's name as Porch makes it: repository, package and
+// workspace joined by dots, and dots for the slashes.
+func (r Revision) Name() string {
+	return RevisionName{r.Repository, r.Package, r.Workspace}.String()
+}
+
+// IsPlaceholder says whether it is no revision but the package as it is on the
+// repository's branch.
+func (r Revision) IsPlaceholder() bool { return r.Number == -1 }
+
+// IsPublished says whether it is a revision that doesn't change any more.
+func (r Revision) IsPublished() bool {
+	return !r.IsPlaceholder() && (r.Lifecycle == api.Published || r.Lifecycle == api.DeletionProposed)
+}
+
+// RevisionName are the parts of a revision's name.
+type RevisionName struct {
+	Repository string // a DNS label
+	Package    string // path, segments joined by slashes
+	Workspace  string
+}
+
+// String is repository.path.segments.package.workspace.
+func (n RevisionName) String() string {
+	return n.Repository + "." + strings.ReplaceAll(n.Package+"/"+n.Workspace, "/", ".")
+}
+
+// ParseRevisionName takes a revision's name apart where there is nothing to
+// compare it with: the first part is the repository and the last the workspace.
+// A workspace with dots in it (v1.2) can't be told from a path, so to find a
+// revision compare whole names, as [Git.Revision] does.
+func ParseRevisionName(name string) (RevisionName, error) {
+	repo, rest, _ := strings.Cut(name, ".")
+	i := strings.LastIndexByte(rest, '.')
+	if len(name) > 253 || !subdomain.MatchString(name) || i < 0 {
+		return RevisionName{}, fmt.Errorf("%q is no name of a package revision: write REPOSITORY.PACKAGE.WORKSPACE, with dots for the slashes of a path", shorten(name))
+	}
+	return RevisionName{repo, strings.ReplaceAll(rest[:i], ".", "/"), rest[i+1:]}, nil
+}
+
+// versionTag is how Porch numbers published revisions.
+var versionTag = regexp.MustCompile(`^v([1-9][0-9]{0,8})$`)
+
+// revisionNumber is N of vN, 0 for other texts.
+func revisionNumber(version string) int {
+	m := versionTag.FindStringSubmatch(version)
+	if m == nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(m[1]) // digits, few
+	return n
+}
+
+// compareRevisions orders by package, then placeholder, drafts and published
+// ones by number.
+func compareRevisions(a, b Revision) int {
+	return cmp.Or(cmp.Compare(a.Package, b.Package), cmp.Compare(a.Number, b.Number),
+		cmp.Compare(a.Workspace, b.Workspace), cmp.Compare(a.Ref, b.Ref))
+}
