@@ -76,7 +76,7 @@ func Main(args []string, in io.Reader, out, errw io.Writer, getenv func(string) 
 
 func (a *app) execute(ctx context.Context, args []string) error {
 	if a.getenv(activeVariable) != "" {
-		return fmt.Errorf("stoop was called by a function that stoop is running: a pipeline can't run stoop inside stoop; take the step out")
+		return a.refuse(errors.New("stoop was called by a function that stoop is running: a pipeline can't run stoop inside stoop; take the step out"))
 	}
 	if config, rest, ok := legacyPlugin(args, a.getenv); ok {
 		return a.plugin(ctx, config, rest)

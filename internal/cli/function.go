@@ -79,6 +79,21 @@ func (a *app) process(ctx context.Context, list *fn.List, flags functionFlags) e
 	return &exitError{code: exitFailed}
 }
 
+// refuse gives back the list on standard input, where there is one, with err
+// among its results.
+func (a *app) refuse(err error) error {
+	if isTerminal(a.in) {
+		return err
+	}
+	list, readErr := fn.ReadList(a.in)
+	if readErr != nil || list.Kind == "" {
+		return err
+	}
+	list.Results = append(list.Results, fn.ResultsOf(err)...)
+	a.printError(err)
+	return errors.Join(list.Write(a.out), &exitError{code: exitFailed})
+}
+
 // caught turns a panic into an error, so that the host gets its list back.
 func caught(do func() error) (err error) {
 	defer func() {

@@ -220,7 +220,7 @@ func (r *run) failed(n *node, err error) {
 		r.conclude(n, err)
 		return
 	}
-	if n.attempts > policy.Limit {
+	if n.attempts >= policy.Limit {
 		r.conclude(n, &Error{Code: RetriesExhausted, Text: fmt.Sprintf("attempt %d of %d", n.attempts, policy.Limit+1), Err: err})
 		return
 	}

@@ -292,16 +292,6 @@ func (k *KptfileEditor) HasRenderStatus() bool {
 	return status != nil && field(status, "renderStatus") != nil
 }
 
-// Bare says whether the Kptfile has neither an upstream nor a pipeline
-// with steps: whether creating a package in its place would lose nothing.
-func (k *KptfileEditor) Bare() bool {
-	if field(k.root, "upstream") != nil || field(k.root, "upstreamLock") != nil {
-		return false
-	}
-	p := field(k.root, "pipeline")
-	return p == nil || len(p.Content) == 0
-}
-
 func (k *KptfileEditor) conditions() *yaml.Node {
 	status := child(k.root, "status", yaml.MappingNode, kptfileOrder)
 	return child(status, "conditions", yaml.SequenceNode, nil)
