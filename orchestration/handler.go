@@ -38,6 +38,12 @@ type TaskHandler struct {
 
 // RunnerOptions are how the pipelines of one namespace run.
 type RunnerOptions struct {
+	// Runtime finds the functions in place of TaskHandler.Runtime; nil: that
+	// does.
+	Runtime runtime.Runtime
+	// ImagePrefix goes before names of images that are but one word; empty:
+	// kpt's.
+	ImagePrefix string
 	// Strict refuses YAML that is no resource, as kpt does; otherwise it is
 	// carried through with a warning.
 	Strict bool
@@ -158,7 +164,13 @@ func (h *TaskHandler) run(ctx context.Context, draft Draft, kind task.Kind, job 
 	}
 	job.Package = pkg
 	job.Upstream, job.Credentials, job.References = h.Upstream, h.Credentials, h.References
-	job.Renderer = &render.Renderer{Runtime: h.Runtime, Strict: opts.Strict, LenientResults: opts.LenientResults}
+	job.Renderer = &render.Renderer{
+		Runtime: h.Runtime, ImagePrefix: opts.ImagePrefix,
+		Strict: opts.Strict, LenientResults: opts.LenientResults,
+	}
+	if opts.Runtime != nil {
+		job.Renderer.Runtime = opts.Runtime
+	}
 	job.Status = h.Status
 	next, err := kind.Run(ctx, job)
 	out := &Outcome{Lock: job.Lock, Rendered: job.Rendered, Results: job.Results}

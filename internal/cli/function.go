@@ -53,13 +53,13 @@ func (a *app) function(ctx context.Context, flags functionFlags) error {
 func (a *app) process(ctx context.Context, list *fn.List, flags functionFlags) error {
 	ctx, cancel := context.WithTimeout(ctx, hostPatience)
 	defer cancel()
-	f := &orchestration.Function{
-		Handler:  a.perms.handler(),
-		Envelope: flags.output == "envelope",
-		Validate: flags.validate,
-	}
 	came := len(list.Results)
-	err := caught(func() error { return f.Process(ctx, list) })
+	h, done, err := a.handler("")
+	if err == nil {
+		defer done()
+		f := &orchestration.Function{Handler: h, Envelope: flags.output == "envelope", Validate: flags.validate}
+		err = caught(func() error { return f.Process(ctx, list) })
+	}
 	if err == nil {
 		if out, werr := list.Bytes(); werr == nil {
 			a.printResults(list.Results[came:])
@@ -138,8 +138,16 @@ func (a *app) plugin(ctx context.Context, config string, args []string) error {
 	list.Config = docs[0]
 	ctx, cancel := context.WithTimeout(ctx, hostPatience)
 	defer cancel()
-	a.perms.flags(pflag.NewFlagSet("", pflag.ContinueOnError), a.getenv) // only the environment speaks here
-	f := &orchestration.Function{Handler: a.perms.handler(), Kustomize: true}
+	// only the environment speaks here; flags have their defaults
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	a.perms.flags(flags, a.getenv)
+	a.runtimes.flags(flags)
+	h, done, err := a.handler("")
+	if err != nil {
+		return err
+	}
+	defer done()
+	f := &orchestration.Function{Handler: h, Kustomize: true}
 	err = caught(func() error { return f.Process(ctx, list) })
 	a.printResults(list.Results)
 	if err != nil {

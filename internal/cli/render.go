@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
-	"github.com/stoop-dev/stoop/fn/runtime"
 	"github.com/stoop-dev/stoop/orchestration/kptdir"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 	"github.com/stoop-dev/stoop/orchestration/render"
@@ -21,7 +20,6 @@ type renderFlags struct {
 	output     string // where resources go: empty in place, stdout, unwrap, or a directory
 	resultsDir string
 	format     bool
-	lenient    bool
 	truncate   bool
 }
 
@@ -56,9 +54,7 @@ Kptfile gets a status, as kpt does.`,
 	statusFlag(fs, &a.perms)
 	fs.StringVarP(&f.output, "output", "o", "", "write the resources elsewhere: `stdout` (a ResourceList), unwrap (plain, to standard output), or a directory that doesn't exist")
 	fs.StringVar(&f.resultsDir, "results-dir", "", "write the results of all functions to results.yaml in `DIR`")
-	fs.StringVar(&a.perms.pullPolicy, "image-pull-policy", string(runtime.PullIfNotPresent), "when images are fetched: Always, `IfNotPresent` or Never")
 	fs.BoolVar(&f.format, "format", false, "write every resource as kpt does; --status is always, unless given")
-	fs.BoolVar(&f.lenient, "lenient-results", false, "let a function pass that reports an error and doesn't fail, as kpt does")
 	fs.BoolVar(&f.truncate, "truncate-output", true, "show the first lines of long results and of what failed functions write")
 	return cmd
 }
@@ -76,7 +72,16 @@ func (a *app) render(ctx context.Context, name string, f renderFlags) error {
 	if err != nil {
 		return err
 	}
-	r := &render.Renderer{Runtime: a.perms.runtime(), Name: filepath.Base(abs), Strict: true, LenientResults: f.lenient}
+	rs, err := a.runners(abs)
+	if err != nil {
+		return err
+	}
+	defer rs.close()
+	opts := rs.of("")
+	r := &render.Renderer{
+		Runtime: opts.Runtime, ImagePrefix: opts.ImagePrefix, LenientResults: opts.LenientResults,
+		Name: filepath.Base(abs), Strict: true,
+	}
 	rendered, renderErr := r.Render(ctx, dir.Tree())
 	a.printSteps(rendered, f.truncate)
 	if renderErr != nil {

@@ -71,7 +71,12 @@ func (a *app) run(ctx context.Context, name string, w writeFlags) error {
 		return err
 	}
 	defer func() { _ = dir.Close() }()
-	after, report, err := orchestration.RunFiles(ctx, a.perms.handler(), dir.Tree(), orchestration.Options{Only: only})
+	h, done, err := a.handler(name)
+	if err != nil {
+		return err
+	}
+	defer done()
+	after, report, err := orchestration.RunFiles(ctx, h, dir.Tree(), orchestration.Options{Only: only})
 	if report != nil {
 		a.printResults(report.Results)
 	} else if err != nil {

@@ -25,6 +25,8 @@ type runtimeFlags struct {
 	pullPolicy string
 	runner     string
 	runnerCA   string
+	config     string
+	lenient    bool
 	limits     limits
 }
 
@@ -43,15 +45,17 @@ func (f *runtimeFlags) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&f.pullPolicy, "image-pull-policy", string(runtime.PullIfNotPresent), "when images are fetched: Always, `IfNotPresent` or Never")
 	fs.StringVar(&f.runner, "function-runner", "", "`HOST:PORT` of a Porch function runner, asked for images that nothing else may run")
 	fs.StringVar(&f.runnerCA, "function-runner-ca", "", "speak TLS with the function runner, whose certificate is signed by one in `FILE` (\"system\": by a well-known one)")
+	fs.StringVar(&f.config, "runner-config", "", "`FILE` that narrows, by namespace, which functions run and how")
+	fs.BoolVar(&f.lenient, "lenient-results", false, "let a function pass that reports an error and doesn't fail, as kpt does")
 	fs.DurationVar(&f.limits.timeout, "function-timeout", 4*time.Minute, "how long one call of a function may take")
 	fs.Var(&f.limits.memory, "function-memory", "memory of one executable or container, `BYTES` with k, M or G; 0: no limit")
 	fs.DurationVar(&f.limits.cpu, "function-cpu", 0, "processor time of one executable; 0: no limit")
 	fs.IntVar(&f.limits.processes, "function-processes", 0, "processes of one executable or container; 0: no limit")
 }
 
-// chain is the runtimes that the operator allows, the cheapest first. The
-// caller calls done when nothing runs any more.
-func (f *runtimeFlags) chain(p *permissions, l limits) (r runtime.FirstOf, done func(), err error) {
+// chain is the runtimes that the operator allows, the cheapest first: of those
+// named in only, or all. The caller calls done when nothing runs any more.
+func (f *runtimeFlags) chain(p *permissions, l limits, only []string) (r runtime.FirstOf, done func(), err error) {
 	mode, err := builtin.ParseMode(f.builtin)
 	if err != nil {
 		return nil, nil, usageError("--builtin: %v", err)
@@ -60,27 +64,41 @@ func (f *runtimeFlags) chain(p *permissions, l limits) (r runtime.FirstOf, done 
 	if !slices.Contains([]runtime.PullPolicy{runtime.PullAlways, runtime.PullIfNotPresent, runtime.PullNever}, pull) {
 		return nil, nil, usageError("--image-pull-policy is %q: write Always, IfNotPresent or Never", f.pullPolicy)
 	}
-	r = runtime.FirstOf{
-		builtin.New(mode),
-		&runtime.Exec{
-			Allow: p.exec, AllowAny: slices.Contains(p.exec, anyValue),
-			Timeout: l.timeout, Memory: int64(l.memory), CPU: l.cpu, Processes: l.processes,
-		},
-	}
 	done = func() {}
-	if f.runner != "" {
-		client, err := f.dial(l.timeout)
-		if err != nil {
-			return nil, nil, err
+	for _, name := range runtimeNames {
+		if len(only) > 0 && !slices.Contains(only, name) {
+			continue
 		}
-		r = append(r, client)
-		done = func() { _ = client.Close() }
+		switch name {
+		case "builtin":
+			r = append(r, builtin.New(mode))
+		case "exec":
+			r = append(r, &runtime.Exec{
+				Allow: p.exec, AllowAny: slices.Contains(p.exec, anyValue),
+				Timeout: l.timeout, Memory: int64(l.memory), CPU: l.cpu, Processes: l.processes,
+			})
+		case "grpc":
+			if f.runner == "" {
+				continue
+			}
+			client, err := f.dial(l.timeout)
+			if err != nil {
+				return nil, nil, fmt.Errorf("--function-runner: %w", err)
+			}
+			r = append(r, client)
+			done = func() { _ = client.Close() }
+		case "container":
+			r = append(r, &runtime.Container{
+				Allow: p.container, AllowAny: slices.Contains(p.container, anyValue),
+				Engine: f.engine, Pull: pull, Timeout: l.timeout, Memory: int64(l.memory), Processes: l.processes,
+			})
+		}
 	}
-	return append(r, &runtime.Container{
-		Allow: p.container, AllowAny: slices.Contains(p.container, anyValue),
-		Engine: f.engine, Pull: pull, Timeout: l.timeout, Memory: int64(l.memory), Processes: l.processes,
-	}), done, nil
+	return r, done, nil
 }
+
+// runtimeNames are the sorts of runtimes, the cheapest first.
+var runtimeNames = []string{"builtin", "exec", "grpc", "container"}
 
 func (f *runtimeFlags) dial(timeout time.Duration) (*grpcrunner.Client, error) {
 	opts := grpcrunner.Options{Timeout: timeout}

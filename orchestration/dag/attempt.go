@@ -116,7 +116,7 @@ func (r *run) receive(res result) {
 	r.alarms.off(&n.alarm)
 	n.cancel(nil)
 	r.lanes.release(n.lane)
-	defer func() { n.ctx, n.cancel = nil, nil }()
+	n.ctx, n.cancel = nil, nil // a run of many steps is not to keep them all
 	switch {
 	case res.cut == errTimeout || res.cut == errDeadline:
 		r.failed(n, n.timeout(res.cut))
@@ -220,7 +220,7 @@ func (r *run) failed(n *node, err error) {
 		r.conclude(n, err)
 		return
 	}
-	if n.attempts >= policy.Limit {
+	if n.attempts > policy.Limit {
 		r.conclude(n, &Error{Code: RetriesExhausted, Text: fmt.Sprintf("attempt %d of %d", n.attempts, policy.Limit+1), Err: err})
 		return
 	}

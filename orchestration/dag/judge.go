@@ -68,8 +68,7 @@ func (n *node) gatherInputs() (Inputs, error) {
 		if need.Type != Data || need.Key == "" {
 			continue
 		}
-		have := in.Needs[need.Step]
-		if _, ok := have[need.Key]; ok {
+		if _, ok := p.outputs[need.Key]; ok {
 			continue
 		}
 		if !need.Optional {
@@ -77,15 +76,14 @@ func (n *node) gatherInputs() (Inputs, error) {
 				Text: fmt.Sprintf("%s completed without the output %q that is needed", p.path, need.Key)}
 		}
 		if !own[need.Step] {
-			if have = maps.Clone(have); have == nil {
-				have = Outputs{}
-			}
 			if own == nil {
 				own = map[string]bool{}
 			}
-			in.Needs[need.Step], own[need.Step] = have, true
+			own[need.Step] = true
+			in.Needs[need.Step] = make(Outputs, len(p.outputs)+1)
+			maps.Copy(in.Needs[need.Step], p.outputs)
 		}
-		have[need.Key] = need.Default
+		in.Needs[need.Step][need.Key] = need.Default
 	}
 	return in, nil
 }

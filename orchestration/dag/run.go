@@ -35,8 +35,8 @@ const (
 // context.Cause(ctx) as the reason: nothing else starts, what is at work is told
 // to stop, and the finally steps run. The values of ctx reach every Do.
 //
-// The error is nil if the phase is PlanCompleted, or PlanSuspended with no step
-// failed; else it is an [*Error]. Only for a graph that Validate finds fault with
+// The error is nil if the phase is PlanCompleted, or PlanSuspended and nothing
+// failed until then; else it is an [*Error]. Only for a graph that Validate finds fault with
 // is the report nil; the error is then Validate's.
 func Run(ctx context.Context, g *Graph, opts Options) (*Report, error) {
 	p, err := build(g)
@@ -126,7 +126,7 @@ func (r *run) obey(ctx context.Context) {
 	select {
 	case <-r.suspend:
 		r.suspend = nil
-		r.suspended = true
+		r.suspended = r.root.why == nil // a run that was cut short is to end
 	default:
 	}
 	select {
@@ -275,6 +275,7 @@ func (r *run) over() bool {
 		return true
 	}
 	if r.running > 0 || r.retrying > 0 && !r.suspended {
+		r.alarms.off(&r.stall)
 		return false
 	}
 	if r.suspended || r.lanes.queued == 0 || r.stalled {
@@ -290,9 +291,6 @@ func (r *run) over() bool {
 
 // giveUp ends the wait for slots that don't fall free.
 func (r *run) giveUp() {
-	if r.running > 0 || r.lanes.queued == 0 {
-		return
-	}
 	if why := r.root.why; why != nil {
 		r.kill(why) // it is to end anyway, now without the rest of its finally steps
 		return
@@ -315,6 +313,9 @@ func (r *run) end() (*Report, error) {
 	case r.root.open:
 		if !r.suspended && !r.held() {
 			return r.report(PlanFailed), r.noProgress()
+		}
+		if r.root.expired {
+			failed = r.root.why
 		}
 		return r.report(PlanSuspended), failed
 	case r.root.expired:

@@ -395,6 +395,13 @@ func TestFailFast(t *testing.T) {
 		require.Contains(t, r.events, "5s end Ready>Executing")
 		require.Equal(t, dag.PlanFailed, r.Phase)
 	})
+	onFakeClock(t, "of a graph inside another that is held", func(t *testing.T) {
+		inner := &dag.Graph{FailFast: true, Steps: []dag.Step{{Name: "flaky", Do: fail(errFlaky), Retry: dag.Retry{Limit: 1, Delay: time.Minute}},
+			{Name: "bad", Timeout: time.Second, Do: sleep(time.Hour)}}}
+		r := run(t, t.Context(), &dag.Graph{Steps: []dag.Step{{Name: "in", Graph: inner}, {Name: "held", Hold: "wait"}}}, dag.Options{})
+		require.Equal(t, "in Failed, in/flaky Cancelled, in/bad Failed, held Ready", r.states())
+		require.Equal(t, time.Second, r.Elapsed, "nobody waits for an attempt that will not be")
+	})
 	onFakeClock(t, "a step that waits for its next attempt", func(t *testing.T) {
 		r := run(t, t.Context(), &dag.Graph{FailFast: true, Steps: []dag.Step{
 			{Name: "bad", Do: func(ctx context.Context, in dag.Inputs) (dag.Result, error) {
@@ -487,6 +494,13 @@ func TestStuck(t *testing.T) {
 		require.Contains(t, r.events, "4s b Ready>Executing")
 		require.Empty(t, r.Stuck)
 	})
+	onFakeClock(t, "twice", func(t *testing.T) {
+		r := run(t, t.Context(), &dag.Graph{Parallel: 1, Steps: []dag.Step{
+			{Name: "a", Priority: 2, Timeout: time.Second, Do: deaf(4 * time.Second)}, {Name: "b", Priority: 1, Timeout: time.Second, Do: deaf(4500 * time.Millisecond)},
+			{Name: "c", Do: sleep(time.Second)}}}, dag.Options{Grace: 2 * time.Second})
+		require.Equal(t, "a Failed, b Failed, c Completed", r.states())
+		require.Equal(t, 9500*time.Millisecond, r.Elapsed)
+	})
 	onFakeClock(t, "or it is no progress", func(t *testing.T) {
 		r := run(t, t.Context(), &dag.Graph{Parallel: 1, Steps: []dag.Step{
 			{Name: "a", Priority: 1, Timeout: time.Second, Do: deaf(time.Hour)}, {Name: "b", Do: noop}, {Name: "c", Needs: needs("b"), Do: noop},
@@ -539,6 +553,14 @@ func TestCancel(t *testing.T) {
 		require.Equal(t, dag.PlanCancelled, r.Phase)
 		require.Equal(t, 14*time.Second, r.Elapsed, "3s, 1s for what finished, 10s for finally steps")
 	})
+	onFakeClock(t, "while finally steps run", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Minute, cancel)
+		r := run(t, ctx, &dag.Graph{Timeout: time.Second, Steps: []dag.Step{{Name: "a", Do: noop}, {Name: "end", Finally: true, Do: sleep(time.Hour)}}}, dag.Options{})
+		require.Equal(t, "a Completed, end Cancelled", r.states())
+		require.Equal(t, 90*time.Second, r.Elapsed, "they have 30s from then; the timeout of the graph was not for them")
+		require.ErrorIs(t, r.err, context.Canceled)
+	})
 	onFakeClock(t, "before it begins", func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(why)
@@ -556,6 +578,13 @@ func TestCancel(t *testing.T) {
 		require.Equal(t, "a Cancelled, end Cancelled, end2 Cancelled", r.states())
 		require.Equal(t, 2*time.Second, r.Elapsed)
 		require.Equal(t, "killed", r.step("end").Reason)
+	})
+	onFakeClock(t, "a killed step isn't tried again", func(t *testing.T) {
+		kill := make(chan struct{})
+		time.AfterFunc(2*time.Second, func() { close(kill) })
+		r := run(t, t.Context(), &dag.Graph{Steps: []dag.Step{{Name: "end", Finally: true, Timeout: time.Second, Retry: dag.Retry{Limit: 3}, Do: deaf(3 * time.Second)}}}, dag.Options{Kill: kill})
+		require.Equal(t, "end Failed", r.states())
+		require.Equal(t, 3*time.Second, r.Elapsed)
 	})
 	onFakeClock(t, "values of the context", func(t *testing.T) {
 		type key struct{}
@@ -600,6 +629,13 @@ func TestSuspend(t *testing.T) {
 		require.Equal(t, "waits for a", r.step("b").Reason)
 		require.Equal(t, 2*time.Second, r.Elapsed)
 	})
+	onFakeClock(t, "what begins at the end of others is interrupted too", func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Second, func() { cancel(dag.ErrSuspend) })
+		r := run(t, ctx, &dag.Graph{Steps: []dag.Step{{Name: "in", Do: sleep(time.Hour), Graph: &dag.Graph{Steps: []dag.Step{{Name: "x", Do: deaf(2 * time.Second)}}}}}}, dag.Options{})
+		require.Equal(t, "in Pending, in/x Completed", r.states())
+		require.Equal(t, 2*time.Second, r.Elapsed)
+	})
 	onFakeClock(t, "then cancelled", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		suspend := make(chan struct{})
@@ -609,6 +645,30 @@ func TestSuspend(t *testing.T) {
 			{Name: "end", Finally: true, Do: noop}}}, dag.Options{Suspend: suspend})
 		require.Equal(t, "a Completed, b Cancelled, end Completed", r.states())
 		require.Equal(t, dag.PlanCancelled, r.Phase)
+	})
+	onFakeClock(t, "after a cancellation", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		suspend := make(chan struct{})
+		time.AfterFunc(time.Second, cancel)
+		time.AfterFunc(2*time.Second, func() { close(suspend) })
+		r := run(t, ctx, &dag.Graph{Steps: []dag.Step{{Name: "a", Do: deaf(3 * time.Second)}, {Name: "end", Finally: true, Do: noop}}}, dag.Options{Suspend: suspend})
+		require.Equal(t, "a Completed, end Completed", r.states())
+		require.Equal(t, dag.PlanCancelled, r.Phase)
+	})
+	onFakeClock(t, "interrupted after its time was up", func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(2*time.Second, func() { cancel(dag.ErrSuspend) })
+		r := run(t, ctx, &dag.Graph{Timeout: time.Second, Steps: []dag.Step{{Name: "a", Do: sleep(time.Hour)}, {Name: "end", Finally: true, Do: sleep(time.Hour)}}}, dag.Options{})
+		require.Equal(t, "a Cancelled, end Pending", r.states())
+		require.Equal(t, dag.PlanSuspended, r.Phase)
+		require.EqualError(t, r.err, "not done within 1s")
+	})
+	onFakeClock(t, "then out of time", func(t *testing.T) {
+		suspend := make(chan struct{})
+		time.AfterFunc(time.Second, func() { close(suspend) })
+		r := run(t, t.Context(), &dag.Graph{Timeout: 2 * time.Second, Steps: []dag.Step{{Name: "a", Do: sleep(3 * time.Second)}, {Name: "end", Finally: true, Do: noop}}}, dag.Options{Suspend: suspend})
+		require.Equal(t, "a Cancelled, end Completed", r.states())
+		require.Equal(t, dag.PlanFailed, r.Phase)
 	})
 	onFakeClock(t, "before it begins", func(t *testing.T) {
 		suspend := make(chan struct{})

@@ -117,6 +117,36 @@ func (c Conflict) Place() string {
 // isn't quoted for a shell.
 func (c Conflict) Accept(s Side) string { return c.Place() + "=" + string(s) }
 
+// Result is the conflict as a function's result: an error while it is open,
+// information where nobody needs to decide, else a warning. The field's current
+// value is local's, the proposed one upstream's.
+func (c Conflict) Result() fn.Result {
+	r := fn.Result{Severity: fn.Warning, File: &fn.File{Path: c.File}, Tags: map[string]string{"base": c.Base}}
+	switch {
+	case c.Taken == "":
+		r.Severity = fn.Error
+	case c.Info:
+		r.Severity = fn.Info
+	}
+	if c.Resource != (fn.ResourceRef{}) {
+		ref := c.Resource
+		r.ResourceRef = &ref
+	}
+	if c.Field != "" {
+		r.Field = &fn.Field{Path: c.Field, CurrentValue: c.Local, ProposedValue: c.Upstream}
+	}
+	if c.Line > 0 {
+		r.Message = fmt.Sprintf("line %d: ", c.Line)
+	}
+	r.Message += c.Reason
+	if c.Taken != "" {
+		r.Message += fmt.Sprintf(" (%s taken)", c.Taken)
+	} else {
+		r.Message += fmt.Sprintf("; accept one with --resolve '%s' or '%s'", c.Accept(Local), c.Accept(Upstream))
+	}
+	return r
+}
+
 // Conflicts are conflicts by file and line.
 type Conflicts []Conflict
 

@@ -193,7 +193,7 @@ func splitFile(name, schema string) kptpkg.Tree {
 			def := child(n, "definitions").Content[i]
 			gvk := child(def, "x-kubernetes-group-version-kind").Content[0]
 			crd := fmt.Sprintf("apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: x}\nspec:\n  group: %s\n  names: {kind: %s}\n  versions:\n  - name: %s\n    schema: {}\n",
-				text_(gvk, "group"), text_(gvk, "kind"), text_(gvk, "version"))
+				childText(gvk, "group"), childText(gvk, "kind"), childText(gvk, "version"))
 			d, _ := yamldoc.Split([]byte(crd))[0].Copy()
 			holder := child(child(child(d, "spec"), "versions").Content[0], "schema")
 			holder.Content = append(holder.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: "openAPIV3Schema"}, def)
@@ -207,7 +207,7 @@ func splitFile(name, schema string) kptpkg.Tree {
 	return t
 }
 
-func text_(n *yaml.Node, key string) string { return text(child(n, key)) }
+func childText(n *yaml.Node, key string) string { return text(child(n, key)) }
 
 func readTree(dir, side string) kptpkg.Tree {
 	var files []*kptpkg.File

@@ -15,6 +15,7 @@
 //	match.go     which of them belong together; place.go where they go
 //	resource.go  one resource; fields.go and lists.go its fields
 //	kptfile.go   a Kptfile; files.go everything that isn't a resource
+//	node.go      YAML nodes: finding, comparing, quoting
 //	schema.go    which lists have items with identity
 //	keys.go      the merge keys a clone adds
 //

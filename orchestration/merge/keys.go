@@ -2,7 +2,6 @@ package merge
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -53,11 +52,7 @@ func addKeys(f *kptpkg.File) (*kptpkg.File, error) {
 	for i, d := range docs {
 		next, err := withKey(d)
 		if err != nil {
-			var le lineError
-			if errors.As(err, &le) {
-				return nil, fmt.Errorf("line %d: %s", s.line(i, le.line), le.msg)
-			}
-			return nil, fmt.Errorf("document %d: %w", i+1, err)
+			return nil, errors.New(kptpkg.ShiftLines(err.Error(), s.line(i, 1)-1))
 		}
 		if next != d {
 			docs[i], touched = next, true
@@ -91,8 +86,7 @@ func withKey(d *yamldoc.Doc) (*yamldoc.Doc, error) {
 	if root, err = d.Copy(); err != nil {
 		return nil, err
 	}
-	key, meta = entryOf(root, "metadata")
-	if key.LineComment == "" {
+	if key, _ = entryOf(root, "metadata"); key.LineComment == "" {
 		key.LineComment = "# " + mergeComment + " " + id.namespace + "/" + id.name
 	}
 	if err := yaml.NewRNode(root).PipeE(yaml.SetAnnotation(upstreamIdentifier, want)); err != nil {

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/txtar"
+	"github.com/stoop-dev/stoop/fn"
+	"github.com/stoop-dev/stoop/internal/yamldoc"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 	"github.com/stretchr/testify/require"
 )
@@ -185,3 +187,82 @@ func TestAcceptIsReadBack(t *testing.T) {
 }
 
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
+
+func TestConflictAsResult(t *testing.T) {
+	base := treeOf("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {k: 1}\n")
+	edit := func(to string) kptpkg.Tree {
+		return treeOf("a.yaml", strings.Replace(textOf(t, base.File("a.yaml")), "k: 1", "k: "+to, 1))
+	}
+	res, err := Merge(base, edit("2"), edit("3"), Options{})
+	require.Error(t, err)
+	require.Equal(t, []fn.Result{{
+		Message:     "line 4: changed differently on both sides; accept one with --resolve 'a.yaml:data.k=local' or 'a.yaml:data.k=upstream'",
+		Severity:    fn.Error,
+		ResourceRef: &fn.ResourceRef{APIVersion: "v1", Kind: "ConfigMap", Name: "a"},
+		Field:       &fn.Field{Path: "data.k", CurrentValue: "2", ProposedValue: "3"},
+		File:        &fn.File{Path: "a.yaml"},
+		Tags:        map[string]string{"base": "1"},
+	}}, []fn.Result{res.Conflicts[0].Result()})
+	res, err = Merge(base, edit("2"), edit("3"), Options{OnConflict: TakeUpstream})
+	require.NoError(t, err)
+	require.Equal(t, fn.Warning, res.Conflicts[0].Result().Severity)
+	require.Equal(t, "line 4: changed differently on both sides (upstream taken)", res.Conflicts[0].Result().Message)
+}
+
+// What upstream has from base is parsed once, and only what changes is written.
+func TestWorkIsWhatChanged(t *testing.T) {
+	const n = 200
+	base, local, upstream := upgrade(t, n)
+	parsed, written := yamldoc.Work()
+	res, err := Merge(base, local, upstream, Options{Root: true})
+	require.NoError(t, err)
+	for _, p := range res.Tree.Paths() {
+		textOf(t, res.Tree.File(p))
+	}
+	parsedAfter, writtenAfter := yamldoc.Work()
+	require.LessOrEqual(t, parsedAfter-parsed, int64(n+n+n/10+n/10), "base, local, a tenth of upstream, a proof of each edit")
+	require.EqualValues(t, n/10, writtenAfter-written)
+}
+
+func TestFileInTheWayOfADirectory(t *testing.T) {
+	_, err := Merge(kptpkg.Tree{}, treeOf("a", "x"), treeOf("a/b.txt", "y"), Options{Root: true})
+	require.ErrorContains(t, err, "a is a file on one side and a directory, with a/b.txt, on another")
+}
+
+func TestSymlinks(t *testing.T) {
+	link := func(to string) kptpkg.Tree {
+		tree, err := kptpkg.NewTree(kptpkg.NewFile("l.yaml", kptpkg.Symlink, []byte(to)))
+		require.NoError(t, err)
+		return tree
+	}
+	res, err := Merge(link("a"), link("a"), link("b"), Options{})
+	require.NoError(t, err)
+	require.Equal(t, show(link("b")), show(res.Tree))
+	res, err = Merge(link("a"), treeOf("l.yaml", "a: 1\n"), link("b"), Options{OnConflict: TakeUpstream})
+	require.NoError(t, err)
+	require.Len(t, res.Conflicts, 1)
+	require.Equal(t, show(treeOf("l.yaml", "a: 1\n")), show(res.Tree))
+}
+
+func TestAddKeys(t *testing.T) {
+	tree, err := treeOf("bad.yaml", "a: 1\n---\na: [\n").With(
+		kptpkg.NewFile("comment.yaml", kptpkg.Regular, []byte("apiVersion: v1\nkind: A\nmetadata: # kpt-merge: x\n  name: a\n")),
+		kptpkg.NewFile("Kptfile", kptpkg.Regular, []byte("apiVersion: kpt.dev/v1\nkind: Kptfile\nmetadata:\n  name: p\n")),
+		kptpkg.NewFile("renamed.yaml", kptpkg.Regular, []byte("apiVersion: apps/v1\nkind: A\nmetadata: # kpt-merge: ns/old\n  name: new\n")),
+		kptpkg.NewFile("two.yaml", kptpkg.Regular, []byte("x: 1\n---\n# c\napiVersion: v1\nkind: A\nmetadata:\n  name: a # n\n  namespace: n\n")),
+	)
+	require.NoError(t, err)
+	got, skipped, err := AddKeys(tree)
+	require.NoError(t, err)
+	require.Len(t, skipped, 2)
+	require.Equal(t, "bad.yaml", skipped[0].Path)
+	require.ErrorContains(t, skipped[0].Err, "line 4: did not find expected node content")
+	require.Equal(t, "comment.yaml", skipped[1].Path)
+	require.ErrorContains(t, skipped[1].Err, "line 3: malformed merge comment")
+	require.Same(t, tree.File("Kptfile"), got.File("Kptfile"))
+	require.Equal(t, "apiVersion: apps/v1\nkind: A\nmetadata: # kpt-merge: ns/old\n  name: new\n  annotations:\n    internal.kpt.dev/upstream-identifier: 'apps|A|ns|old'\n", textOf(t, got.File("renamed.yaml")))
+	require.Equal(t, "x: 1\n---\n# c\napiVersion: v1\nkind: A\nmetadata: # kpt-merge: n/a\n  name: a # n\n  namespace: n\n  annotations:\n    internal.kpt.dev/upstream-identifier: '|A|n|a'\n", textOf(t, got.File("two.yaml")))
+	again, _, err := AddKeys(got)
+	require.NoError(t, err)
+	require.Equal(t, show(got), show(again))
+}

@@ -50,6 +50,9 @@ func drawObject(t *rapid.T, side, obj string) string {
 	if v := n("label"); v > 0 {
 		fmt.Fprintf(&b, "  labels:\n    l: \"%d\" # label %d\n", v, n("comment"))
 	}
+	if n("annotations") == 2 {
+		b.WriteString("  annotations: {}\n")
+	}
 	fmt.Fprintf(&b, "spec:\n  replicas: %d\n", n("replicas"))
 	if v := n("strategy"); v > 0 {
 		fmt.Fprintf(&b, "  strategy: {type: %d}\n", v)
@@ -145,7 +148,7 @@ func objects(t *rapid.T, tree kptpkg.Tree) map[string]any {
 			}
 			var v any
 			require.NoError(t, stripped(root).Decode(&v))
-			key := p + " " + text_(child(root, "metadata"), "name")
+			key := p + " " + childText(child(root, "metadata"), "name")
 			require.NotContains(t, out, key)
 			out[key] = v
 		}

@@ -78,7 +78,57 @@ func (p *part) mergeFields(t *triple) (*yamldoc.Doc, error) {
 	if merged == nil { // unreachable: mappings of both sides stay
 		return l.doc, nil
 	}
-	return l.doc.With(merged), nil
+	var from *yamldoc.Doc
+	if b != nil {
+		from = b.doc
+	}
+	return withHeader(from, l.doc, u.doc, l.doc.With(merged))
+}
+
+// withHeader gives a merged document upstream's header, where that has changed
+// and local's is still base's. A header is what stands above a document with a
+// blank line between them: a licence, mostly. base may be nil.
+func withHeader(base, local, upstream, merged *yamldoc.Doc) (*yamldoc.Doc, error) {
+	var was string
+	if base != nil {
+		_, was, _ = cutHeader(base)
+	}
+	_, mine, _ := cutHeader(local)
+	_, is, _ := cutHeader(upstream)
+	if was != mine || mine == is {
+		return merged, nil
+	}
+	if _, err := merged.Bytes(); err != nil {
+		return nil, err
+	}
+	marker, _, rest := cutHeader(merged)
+	if docs := yamldoc.Split([]byte(marker + is + rest)); len(docs) == 1 {
+		return docs[0], nil
+	}
+	return merged, nil
+}
+
+// cutHeader cuts a document into its separator line, its header and the rest.
+func cutHeader(d *yamldoc.Doc) (marker, header, rest string) {
+	b, _ := d.Bytes() // no header, where there are none
+	rest = string(b)
+	if strings.HasPrefix(rest, "---\n") {
+		marker, rest = rest[:4], rest[4:]
+	}
+	end, at, comments := 0, 0, false
+	for line := range strings.Lines(rest) {
+		at += len(line)
+		switch line = strings.TrimSpace(line); {
+		case line == "" && comments:
+			end = at
+		case line == "":
+		case line[0] == '#':
+			comments = true
+		default:
+			return marker, rest[:end], rest[end:]
+		}
+	}
+	return marker, rest[:end], rest[end:]
 }
 
 // mergeAliased merges an object with YAML aliases, which can't be taken apart.
@@ -134,10 +184,11 @@ func stripped(root *yaml.Node) *yaml.Node {
 	if meta == nil {
 		return root
 	}
-	if ann := child(meta, "annotations"); child(ann, upstreamIdentifier) != nil {
+	ann := child(meta, "annotations")
+	if ann != nil && (len(ann.Content) == 0 || child(ann, upstreamIdentifier) != nil) {
 		ann = without(ann, func(k string) bool { return k == upstreamIdentifier })
 		if len(ann.Content) == 0 {
-			ann = nil
+			ann = nil // as good as the empty annotations it may have been added to
 		}
 		root = with(root, "metadata", with(meta, "annotations", ann))
 	}

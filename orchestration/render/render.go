@@ -47,6 +47,9 @@ type Renderer struct {
 	// Name is the root package's name in messages, where kpt says its
 	// directory's; empty means the name in its Kptfile.
 	Name string
+	// ImagePrefix goes before names of images that are but one word; empty
+	// means runtime.DefaultPrefix, as kpt has it.
+	ImagePrefix string
 	// Strict refuses, as kpt does, YAML files that hold something else than
 	// resources. Otherwise such documents are carried through untouched, with
 	// a warning, and no function sees them.

@@ -36,7 +36,7 @@ type step struct {
 func (x *execution) prepare(ctx context.Context, p *pkg, phase Phase, i int, spec kptpkg.Function) (*step, error) {
 	s := &step{pkg: p, spec: spec, StepStatus: StepStatus{
 		Package: p.display, Dir: p.dir, Phase: phase, Number: i + 1,
-		Name: spec.Name, Image: fullImage(spec), Exec: spec.Exec,
+		Name: spec.Name, Image: x.fullImage(spec), Exec: spec.Exec,
 		Selecting: len(spec.Selectors)+len(spec.Exclude) > 0,
 	}}
 	switch {
@@ -52,7 +52,11 @@ func (x *execution) prepare(ctx context.Context, p *pkg, phase Phase, i int, spe
 		}
 		s.condition = c
 	}
-	f, err := x.Runtime.Find(ctx, runtime.Ref{Image: spec.Image, Tag: spec.Tag, Exec: spec.Exec})
+	image := spec.Image
+	if x.ImagePrefix != "" && image != "" && !strings.Contains(image, "/") {
+		image = strings.TrimSuffix(x.ImagePrefix, "/") + "/" + image
+	}
+	f, err := x.Runtime.Find(ctx, runtime.Ref{Image: image, Tag: spec.Tag, Exec: spec.Exec})
 	if err == nil && (f == nil || f.Run == nil) {
 		err = fmt.Errorf("function %q: %w", spec.String(), runtime.ErrNotFound)
 	}
@@ -75,18 +79,15 @@ func (s *step) badCondition(err error) error {
 	}))
 }
 
-// defaultRegistry is where kpt looks for images whose name is but one word.
-const defaultRegistry = "ghcr.io/kptdev/krm-functions-catalog/"
-
 // fullImage is the name of a step's image as kpt writes it into results; where
 // the step has a constraint on the tag, it is still without one.
-func fullImage(f kptpkg.Function) string {
+func (r *Renderer) fullImage(f kptpkg.Function) string {
 	image := f.Image
 	if image == "" {
 		return ""
 	}
 	if !strings.Contains(image, "/") {
-		image = defaultRegistry + image
+		image = strings.TrimSuffix(cmp.Or(r.ImagePrefix, runtime.DefaultPrefix), "/") + "/" + image
 	}
 	if f.Tag == "" && !strings.ContainsAny(path.Base(image), ":@") {
 		image += ":latest"

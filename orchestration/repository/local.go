@@ -17,13 +17,16 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
 	gitconfig "github.com/go-git/go-git/v5/plumbing/format/config"
-	"github.com/go-git/go-git/v5/plumbing/storer"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
 )
 
 // maxAlternates bounds how many object directories one repository may borrow.
 const maxAlternates = 32
+
+// maxSymbolic bounds how many symbolic refs may lead to one another; git's own
+// bound.
+const maxSymbolic = 5
 
 // maxPointer bounds the small files that lead from one directory to another.
 const maxPointer = 1 << 20
@@ -65,15 +68,30 @@ func (l *local) refs(context.Context) (refs, error) {
 	}
 	defer iter.Close()
 	list := refs{hashes: map[string]plumbing.Hash{}}
+	symbolic := map[string]string{} // what a ref is another name of
 	err = iter.ForEach(func(ref *plumbing.Reference) error {
-		if ref.Name() == plumbing.HEAD && ref.Target().IsBranch() {
-			list.head = ref.Target().Short()
+		if ref.Type() == plumbing.SymbolicReference {
+			symbolic[ref.Name().String()] = ref.Target().String()
+		} else {
+			list.hashes[ref.Name().String()] = ref.Hash()
 		}
-		if target, err := storer.ResolveReference(l.named, ref.Name()); err == nil {
-			list.hashes[ref.Name().String()] = target.Hash()
-		}
-		return nil // one that leads nowhere is as good as none
+		return nil
 	})
+	for name, to := range symbolic {
+		if name == "HEAD" && strings.HasPrefix(to, "refs/heads/") {
+			list.head = strings.TrimPrefix(to, "refs/heads/")
+		}
+		for range maxSymbolic {
+			next, ok := symbolic[to]
+			if !ok {
+				break
+			}
+			to = next
+		}
+		if h, ok := list.hashes[to]; ok {
+			list.hashes[name] = h // one that leads nowhere is as good as none
+		}
+	}
 	if err != nil {
 		return refs{}, fmt.Errorf("reading refs: %w", err)
 	}

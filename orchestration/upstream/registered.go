@@ -1,0 +1,110 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/stoop-dev/stoop/orchestration/repository"
+)
+
+// Registered finds package revisions by their names in the git repositories that
+// are declared. It may be used concurrently.
+type Registered struct {
+	// Client reads the repositories, and holds what may be read.
+	Client *repository.Git
+	// Repositories are the declared ones.
+	Repositories []Repository
+	// Credentials resolves the repositories' secrets; nil: none can be named.
+	Credentials Credentials
+}
+
+// Repository is a declared git repository of package revisions.
+type Repository struct {
+	Namespace string // "" is any
+	Name      string // a DNS label: what names of its revisions begin with
+	Repo      string // URL or path, as in [GitRef]
+	Branch    string // "" means main
+	Directory string // where its packages are; "" is the root
+	Secret    string // name of its secret, in its namespace; "" is none
+}
+
+// Credentials finds the content of secrets.
+type Credentials interface {
+	Credential(ctx context.Context, namespace, secret string) (*repository.Credential, error)
+}
+
+// Reference says where the published package revision of that name is kept, as
+// seen from a namespace; "" sees the repositories of all. Drafts are refused, as
+// they change and go, and so are placeholders, which are no revisions. The error
+// wraps [ErrNotFound] when no declared repository has it, and says which were
+// searched.
+func (r Registered) Reference(ctx context.Context, namespace, name string) (Ref, error) {
+	first, _, _ := strings.Cut(name, ".")
+	var searched, declared []string
+	var found []Ref
+	for _, repo := range r.Repositories {
+		if repo.Namespace != "" && namespace != "" && repo.Namespace != namespace {
+			continue
+		}
+		declared = append(declared, repo.Name)
+		if repo.Name != first {
+			continue
+		}
+		searched = append(searched, repo.Name)
+		ref, err := r.in(ctx, repo, namespace, name)
+		if err != nil {
+			return Ref{}, fmt.Errorf("registered repository %s: %w", repo.Name, err)
+		}
+		found = append(found, ref)
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		return Ref{}, fmt.Errorf("%q is ambiguous: %d repositories %s are declared, in several namespaces; set metadata.namespace", name, len(searched), first)
+	case len(declared) == 0:
+		return Ref{}, fmt.Errorf("%q %w: no Repository is declared, and its name says that it is in %s", name, ErrNotFound, first)
+	}
+	slices.Sort(declared)
+	return Ref{}, fmt.Errorf("%q %w: its name says that it is in the repository %s, and declared are %s", name, ErrNotFound, first, strings.Join(slices.Compact(declared), ", "))
+}
+
+func (r Registered) in(ctx context.Context, repo Repository, namespace, name string) (Ref, error) {
+	reg := repository.Registration{Name: repo.Name, Repo: repo.Repo, Branch: repo.Branch, Directory: repo.Directory}
+	if repo.Secret != "" {
+		if r.Credentials == nil {
+			return Ref{}, fmt.Errorf("secret %q: no credentials are allowed; allow them with --credentials-dir=DIR or STOOP_CREDENTIALS_DIR=DIR", repo.Secret)
+		}
+		if repo.Namespace != "" {
+			namespace = repo.Namespace
+		}
+		var err error
+		if reg.Credential, err = r.Credentials.Credential(ctx, namespace, repo.Secret); err != nil {
+			return Ref{}, fmt.Errorf("secret %q: %w", repo.Secret, err)
+		}
+	}
+	rev, err := r.Client.Revision(ctx, reg, name)
+	switch {
+	case err != nil:
+		return Ref{}, err
+	case rev.IsPlaceholder():
+		return Ref{}, fmt.Errorf("%q is a placeholder, the package as it is on the branch %s, and no revision: %s", name, rev.Workspace, r.instead(ctx, reg, rev))
+	case !rev.IsPublished():
+		return Ref{}, fmt.Errorf("%q is a %s, and only published revisions can be used: publish it, or %s", name, rev.Lifecycle, r.instead(ctx, reg, rev))
+	}
+	return Ref{Type: TypeGit, Git: &GitRef{Repo: repo.Repo, Ref: rev.Ref, Directory: rev.Directory, Credential: reg.Credential}}, nil
+}
+
+// instead says which revision of the same package could be named.
+func (r Registered) instead(ctx context.Context, reg repository.Registration, rev repository.Revision) string {
+	all, err := r.Client.Revisions(ctx, reg)
+	if err == nil {
+		i := slices.IndexFunc(all, func(o repository.Revision) bool { return o.Package == rev.Package && o.Latest })
+		if i >= 0 {
+			return "name " + all[i].Name()
+		}
+	}
+	return "name another, as none of this package is published"
+}
