@@ -57,7 +57,10 @@ func (f *Function) process(ctx context.Context, l *fn.List) ([]fn.Result, error)
 	if err != nil {
 		return layout.known(fn.ResultsOf(err)), err
 	}
-	opts := Options{Config: l.Config, Stateless: layout.Host == Kustomize}
+	opts := Options{
+		Config: l.Config, Stateless: layout.Host == Kustomize,
+		Unseen: func(f *kptpkg.File) bool { return !layout.travels(f) },
+	}
 	if layout.Host == KptRender {
 		opts.RefuseInPlace = "the target is the package whose pipeline is running, so the host would go on with the pipeline that is being replaced: run stoop by `kpt fn eval` or `stoop run`, or choose a target below the package"
 	}

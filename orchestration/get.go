@@ -2,6 +2,7 @@ package orchestration
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/orchestration/api"
@@ -22,5 +23,11 @@ func Get(ctx context.Context, from upstream.Source, ref upstream.Ref, name strin
 	job := &task.Job{Revision: pr, Task: &pr.Spec.Tasks[0], Upstream: from}
 	get := task.Kind{Name: "get", Chain: []task.Mutation{task.FetchUpstream, task.LockUpstream, task.AddMergeKeys}}
 	tree, err := get.Run(ctx, job)
-	return tree, job.Results, err
+	if err != nil {
+		return tree, job.Results, err
+	}
+	l := job.Lock.Git
+	said := fn.Result{Severity: fn.Info, Message: fmt.Sprintf("package %s cloned from %s of %s at %s (commit %s): %s",
+		name, l.Directory, l.Repo, l.Ref, l.Commit, count(tree.Len(), "file"))}
+	return tree, append(job.Results, said), nil
 }

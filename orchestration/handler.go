@@ -54,8 +54,11 @@ type RunnerOptions struct {
 // CredentialResolver finds the credentials that a secretRef names.
 type CredentialResolver = task.CredentialResolver
 
-// ReferenceResolver says where the package revision of that name is kept.
-type ReferenceResolver = task.ReferenceResolver
+// ReferenceResolver says where the published package revision of that name is
+// kept, as seen from a namespace. Drafts and placeholders are refused.
+type ReferenceResolver interface {
+	Reference(ctx context.Context, namespace, name string) (upstream.Ref, error)
+}
 
 // Draft is a package revision while it is worked on: nothing of it is visible
 // elsewhere until whoever made it closes it.
@@ -88,19 +91,26 @@ func (h *TaskHandler) ApplyTask(ctx context.Context, draft Draft, repo *api.Repo
 	if err := pr.ValidateCreate(); err != nil {
 		return nil, err
 	}
-	return h.applyTask(ctx, draft, repo, pr, 0)
+	return h.applyTask(ctx, workspace{}, draft, repo, pr, 0)
 }
 
-func (h *TaskHandler) applyTask(ctx context.Context, draft Draft, repo *api.Repository, pr *api.PackageRevision, i int) (*Outcome, error) {
+// workspace is what a handler knows of the workspace that a draft is part of;
+// the zero value knows nothing.
+type workspace struct {
+	revisions localRevisions
+	unseen    func(*kptpkg.File) bool // as in task.Job
+}
+
+func (h *TaskHandler) applyTask(ctx context.Context, in workspace, draft Draft, repo *api.Repository, pr *api.PackageRevision, i int) (*Outcome, error) {
 	if err := pr.ValidateTask(i); err != nil {
 		return nil, err
 	}
 	t := &pr.Spec.Tasks[i]
 	kind, ok := task.Find(string(t.Type))
 	if !ok {
-		return nil, resultError(pr, fmt.Sprintf("spec.tasks[%d].type", i), fmt.Sprintf("tasks of type %s are not built yet: this version makes packages by init and clone", t.Type), ErrNotBuilt)
+		return nil, resultError(pr, fmt.Sprintf("spec.tasks[%d].type", i), fmt.Sprintf("tasks of type %s are not built yet", t.Type), ErrNotBuilt)
 	}
-	return h.run(ctx, draft, kind, &task.Job{
+	return h.run(ctx, in, draft, kind, &task.Job{
 		Revision: pr, Task: t, TaskIndex: i,
 		Deployment: repo != nil && repo.Spec.Deployment,
 	})
@@ -122,23 +132,23 @@ func (h *TaskHandler) DoPRMutations(ctx context.Context, oldObj, newObj *api.Pac
 	if n > len(newObj.Spec.Tasks) || oldObj.TaskDigest(n) != newObj.TaskDigest(n) {
 		return nil, resultError(newObj, "spec.tasks", "tasks that have run can't be changed or taken out: append new ones", nil)
 	}
-	return h.update(ctx, draft, repo, newObj, n, oldObj.ObservedDigest() != newObj.ObservedDigest())
+	return h.update(ctx, workspace{}, draft, repo, newObj, n, oldObj.ObservedDigest() != newObj.ObservedDigest())
 }
 
 // update carries pr over to the package where it changed, and applies its tasks
 // from the given one on.
-func (h *TaskHandler) update(ctx context.Context, draft Draft, repo *api.Repository, pr *api.PackageRevision, from int, changed bool) (*Outcome, error) {
+func (h *TaskHandler) update(ctx context.Context, in workspace, draft Draft, repo *api.Repository, pr *api.PackageRevision, from int, changed bool) (*Outcome, error) {
 	out := &Outcome{}
 	if changed {
 		kind, _ := task.Find("update")
-		o, err := h.run(ctx, draft, kind, &task.Job{Revision: pr})
+		o, err := h.run(ctx, in, draft, kind, &task.Job{Revision: pr})
 		out.add(o)
 		if err != nil {
 			return out, err
 		}
 	}
 	for i := from; i < len(pr.Spec.Tasks); i++ {
-		o, err := h.applyTask(ctx, draft, repo, pr, i)
+		o, err := h.applyTask(ctx, in, draft, repo, pr, i)
 		out.add(o)
 		if err != nil {
 			return out, err
@@ -153,7 +163,7 @@ func (h *TaskHandler) DoPRResourceMutations(context.Context, *api.PackageRevisio
 }
 
 // run runs a kind over the draft and updates it once.
-func (h *TaskHandler) run(ctx context.Context, draft Draft, kind task.Kind, job *task.Job) (*Outcome, error) {
+func (h *TaskHandler) run(ctx context.Context, in workspace, draft Draft, kind task.Kind, job *task.Job) (*Outcome, error) {
 	pkg, err := draft.Resources(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading the package: %w", err)
@@ -163,7 +173,8 @@ func (h *TaskHandler) run(ctx context.Context, draft Draft, kind task.Kind, job 
 		opts = h.RunnerOptions(job.Revision.Metadata.Namespace)
 	}
 	job.Package = pkg
-	job.Upstream, job.Credentials, job.References = h.Upstream, h.Credentials, h.References
+	job.Upstream, job.Credentials = h.Upstream, h.Credentials
+	job.Revisions, job.Unseen = revisions{h, in.revisions}, in.unseen
 	job.Renderer = &render.Renderer{
 		Runtime: h.Runtime, ImagePrefix: opts.ImagePrefix,
 		Strict: opts.Strict, LenientResults: opts.LenientResults,

@@ -139,7 +139,7 @@ func TestApplyTaskFailures(t *testing.T) {
 		"no task":          {revision("web"), "spec.tasks: is missing"},
 		"two tasks":        {revision("web", clone("main").Spec.Tasks[0], clone("main").Spec.Tasks[0]), "has 2 tasks"},
 		"unset member":     {revision("web", api.Task{Type: api.TaskClone}), "spec.tasks[0].clone: is missing"},
-		"edit":             {revision("web", api.Task{Type: api.TaskEdit, Edit: &api.EditTask{SourceRef: api.PackageRevisionRef{Name: "a"}}}), "not built yet"},
+		"edit":             {revision("web", api.Task{Type: api.TaskEdit, Edit: &api.EditTask{SourceRef: api.PackageRevisionRef{Name: "a"}}}), "no PackageRevision of that name is declared"},
 		"unknown ref":      {clone("nowhere"), `ref "nowhere" not found`},
 		"secret":           {secret, "spec.tasks[0].clone.upstreamRef.git.secretRef"},
 		"unknown function": {clone("failing"), "example.com/unknown:v1"},

@@ -31,6 +31,9 @@ type Options struct {
 	RefuseInPlace string
 	// RefuseCreation is why no package may be made at all; empty: it may.
 	RefuseCreation string
+	// Unseen says of a file that the workspace may have it and the host couldn't
+	// pass it; nil: the workspace is there as a whole.
+	Unseen func(*kptpkg.File) bool
 	// Only is the file whose orders are carried out; empty: those of all files.
 	Only string
 	// Parallel is how many orders are worked on at once; 0 means 10.
@@ -101,14 +104,21 @@ type run struct {
 	found   *found
 	ws      kptpkg.Tree
 	jobs    []*job
+	names   map[string][]*job // by the name of their objects
+	targets map[string][]*job // by target, made on first use
 }
 
 // job is an order being carried out.
 type job struct {
 	*order
 	action  Action
-	applied int  // tasks that have run
-	changed bool // whether the object says something new about the package
+	before  *job   // the order on the same target that this one goes on from
+	after   *job   // the one that goes on from it
+	needs   []*job // those that have to be done first
+	level   int    // the wave it is in, from 1; 0: not known yet, -1: being found out
+	skip    bool   // not asked for
+	applied int    // tasks that have run
+	changed bool   // whether the object says something new about the package
 	outcome *Outcome
 	pkg     kptpkg.Tree  // the package afterwards
 	record  *yamldoc.Doc // the object with the record of what was done; nil: as it is
@@ -145,25 +155,50 @@ func (j *job) place() *fn.File { return &fn.File{Path: j.file, Index: j.index} }
 
 // prepare finds out what each order comes to, before anything runs.
 func (r *run) prepare() {
-	byTarget := map[string]*job{}
+	byTarget := map[string][]*job{}
+	r.names = map[string][]*job{}
 	for _, o := range r.found.orders {
-		if r.opts.Only != "" && o.file != r.opts.Only {
-			continue
-		}
-		j := &job{order: o}
+		j := &job{order: o, skip: r.opts.Only != "" && o.file != r.opts.Only}
 		r.jobs = append(r.jobs, j)
-		j.err = j.about(r.prepareOne(j))
-		other := byTarget[j.target]
-		switch {
-		case j.target == "":
-		case other == nil:
-			byTarget[j.target] = j
-		default:
-			j.err = errors.Join(j.err, j.clash(other))
-			other.err = cmp.Or(other.err, other.clash(j))
+		r.names[o.revision.Metadata.Name] = append(r.names[o.revision.Metadata.Name], j)
+		if err := r.prepareOne(j); !j.skip {
+			j.err = j.about(err)
+		}
+		if j.target != "" {
+			byTarget[j.target] = append(byTarget[j.target], j)
+		}
+	}
+	for _, jobs := range byTarget {
+		if len(jobs) > 1 {
+			link(jobs)
+		}
+	}
+	for _, j := range r.jobs {
+		if j.skip || j.after != nil && j.action == ActionUpdate {
+			j.action = ActionNone // only the last of a chain may change the package
 		}
 	}
 }
+
+// link makes a chain of the orders of one target, or errors for all of them.
+func link(jobs []*job) {
+	c := chain(jobs)
+	for i, j := range c[min(1, len(c)):] {
+		j.before, c[i].after = c[i], j
+	}
+	for i, j := range jobs {
+		if c == nil {
+			other := jobs[0]
+			if i == 0 {
+				other = jobs[1]
+			}
+			j.err = errors.Join(j.err, j.clash(other))
+		}
+	}
+}
+
+// byName is the declared order of that name, nil when there is none.
+func (r *run) byName(namespace, name string) *job { return find(r.names[name], namespace, name) }
 
 // targetField is where an order says its target, when it says so itself.
 const targetField = "metadata.annotations[" + api.TargetAnnotation + "]"
@@ -174,7 +209,7 @@ func (j *job) clash(other *job) error {
 	if _, own := j.revision.Metadata.Annotations[api.TargetAnnotation]; own {
 		field = targetField
 	}
-	return j.fail(field, fmt.Sprintf("target %q is also that of PackageRevision %s in %s: give each package a target of its own with annotation %s",
+	return j.fail(field, fmt.Sprintf("target %q is also that of PackageRevision %s in %s: give each package a target of its own with annotation %s, or let one revision go on from the other (edit.sourceRef, upgrade.localPackageRevisionRef)",
 		j.target, other.revision.Metadata.Name, other.file, api.TargetAnnotation))
 }
 
@@ -271,24 +306,22 @@ func sameRepo(a, b string) bool {
 	return trim(a) == trim(b)
 }
 
-// carryOut works through the jobs: packages that hold others first, those
-// beside each other at once.
+// carryOut works through the jobs in waves: each after those that hold its
+// target, that it goes on from, or whose packages its tasks name; those of one
+// wave at once.
 func (r *run) carryOut(ctx context.Context) {
-	levels := map[int][]*job{}
-	failed := map[string]bool{}
+	waves := map[int][]*job{}
 	for _, j := range r.jobs {
-		if j.works() {
-			n := depth(j.target)
-			levels[n] = append(levels[n], j)
+		if n := r.wave(j); j.works() {
+			waves[n] = append(waves[n], j)
 		}
-		failed[j.target] = failed[j.target] || j.err != nil
 	}
-	for _, n := range slices.Sorted(maps.Keys(levels)) {
+	for _, n := range slices.Sorted(maps.Keys(waves)) {
 		var g errgroup.Group
 		g.SetLimit(cmp.Or(r.opts.Parallel, 10))
-		for _, j := range levels[n] {
-			if holder := failedAbove(j.target, failed); holder != "" {
-				j.err = j.fail("", fmt.Sprintf("not carried out: target %q is inside %q, which failed", j.target, holder))
+		for _, j := range waves[n] {
+			if i := slices.IndexFunc(j.needs, func(n *job) bool { return n.err != nil }); i >= 0 {
+				j.err = j.fail("", fmt.Sprintf("not carried out: it needs PackageRevision %s in %s, which failed", j.needs[i].revision.Metadata.Name, j.needs[i].file))
 				continue
 			}
 			g.Go(func() error {
@@ -297,29 +330,50 @@ func (r *run) carryOut(ctx context.Context) {
 			})
 		}
 		_ = g.Wait() // jobs keep their own errors
-		r.merge(levels[n])
-		for _, j := range levels[n] {
-			failed[j.target] = j.err != nil
-		}
+		r.merge(waves[n])
 	}
 }
 
-func depth(target string) int {
-	if target == "." {
+// wave is how many jobs have to be done one after another before j; it finds
+// what j needs on the way. Jobs that need each other in a circle fail.
+func (r *run) wave(j *job) int {
+	switch {
+	case j.level > 0:
+		return j.level
+	case j.level < 0:
+		j.err = cmp.Or(j.err, j.fail("spec.tasks", "the package revisions that its tasks name need this one in turn: break the circle"))
 		return 0
 	}
-	return 1 + strings.Count(target, "/")
-}
-
-// failedAbove is the nearest target that failed and holds this one, empty when
-// there is none.
-func failedAbove(target string, failed map[string]bool) string {
-	for target != "." {
-		if target = path.Dir(target); failed[target] {
-			return target
+	j.level = -1
+	for d := j.target; d != "." && d != ""; {
+		d = path.Dir(d)
+		j.needs = append(j.needs, r.holding(d)...)
+	}
+	if j.before != nil {
+		j.needs = append(j.needs, j.before)
+	}
+	for _, name := range references(j.revision, min(j.applied, len(j.revision.Spec.Tasks))) {
+		if d := r.byName(j.revision.Metadata.Namespace, name); d != nil && d != j && !slices.Contains(j.needs, d) {
+			j.needs = append(j.needs, d)
 		}
 	}
-	return ""
+	level := 1
+	for _, d := range j.needs {
+		level = max(level, r.wave(d)+1)
+	}
+	j.level = level
+	return level
+}
+
+// holding are the orders whose target is dir.
+func (r *run) holding(dir string) []*job {
+	if r.targets == nil {
+		r.targets = map[string][]*job{}
+		for _, j := range r.jobs {
+			r.targets[j.target] = append(r.targets[j.target], j)
+		}
+	}
+	return r.targets[dir]
 }
 
 // draft is the package of one job, kept in memory until the job is done.
@@ -341,12 +395,13 @@ func (r *run) do(ctx context.Context, j *job) {
 	}()
 	d := &draft{r.packageAt(j.target)}
 	repo := r.found.repository(j.revision)
+	in := workspace{revisions: r.local(j), unseen: r.opts.Unseen}
 	var err error
 	switch j.action {
 	case ActionCreate:
-		j.outcome, err = r.handler.ApplyTask(ctx, d, repo, j.revision)
+		j.outcome, err = r.handler.applyTask(ctx, in, d, repo, j.revision, 0)
 	case ActionUpdate:
-		j.outcome, err = r.handler.update(ctx, d, repo, j.revision, j.applied, j.changed)
+		j.outcome, err = r.handler.update(ctx, in, d, repo, j.revision, j.applied, j.changed)
 	}
 	j.pkg = d.pkg
 	if err == nil && j.target == "." && j.action != ActionRebuild {

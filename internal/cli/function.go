@@ -91,7 +91,10 @@ func (a *app) refuse(err error) error {
 	}
 	list.Results = append(list.Results, fn.ResultsOf(err)...)
 	a.printError(err)
-	return errors.Join(list.Write(a.out), &exitError{code: exitFailed})
+	if err := list.Write(a.out); err != nil {
+		return err
+	}
+	return &exitError{code: exitFailed}
 }
 
 // caught turns a panic into an error, so that the host gets its list back.

@@ -85,20 +85,7 @@ func (a *app) get(ctx context.Context, from, to string, w writeFlags) error {
 // writeNew writes a package to a directory that need not be there yet.
 func (a *app) writeNew(ctx context.Context, name string, tree kptpkg.Tree, w writeFlags) error {
 	if w.dryRun || w.check {
-		changes, err := kptdir.Diff(kptpkg.Tree{}, tree)
-		if err != nil {
-			return err
-		}
-		if w.diff {
-			return kptdir.WriteDiff(a.out, kptpkg.Tree{}, tree)
-		}
-		for _, c := range changes {
-			fmt.Fprintf(a.out, "%s %s\n", c.Kind(), c.Path)
-		}
-		if w.check && len(changes) > 0 {
-			return &exitError{code: exitFailed}
-		}
-		return nil
+		return a.show(kptpkg.Tree{}, tree, w)
 	}
 	_, statErr := os.Stat(name)
 	if err := os.MkdirAll(name, 0o777); err != nil {

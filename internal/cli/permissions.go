@@ -15,7 +15,7 @@ type permissions struct {
 	status                              string
 }
 
-// any is the value of a permission flag that is given without one.
+// anyValue is the value of a permission flag that is given without one.
 const anyValue = "*"
 
 func (p *permissions) flags(fs *pflag.FlagSet, getenv func(string) string) {
@@ -36,7 +36,9 @@ func (p *permissions) permission(fs *pflag.FlagSet, to *[]string, name, usage st
 	case "1", "true", "yes":
 		def = []string{anyValue}
 	default:
-		def = strings.Split(v, ",")
+		for item := range strings.SplitSeq(v, ",") {
+			def = append(def, strings.TrimSpace(item))
+		}
 	}
 	fs.StringSliceVar(to, name, def, usage+" (environment: "+variable+")")
 	fs.Lookup(name).NoOptDefVal = anyValue

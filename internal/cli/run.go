@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -82,36 +81,42 @@ func (a *app) run(ctx context.Context, name string, w writeFlags) error {
 	} else if err != nil {
 		return err
 	}
-	if err != nil {
-		// what the others did is kept; the report has said what failed
-		return errors.Join(a.write(ctx, dir, after, w), &exitError{code: exitFailed})
+	// what the others did is kept; the report has said what failed
+	if writeErr := a.write(ctx, dir, after, w); writeErr != nil || err == nil {
+		return writeErr
 	}
-	return a.write(ctx, dir, after, w)
+	return &exitError{code: exitFailed}
 }
 
 // write writes a directory, or shows what would be written.
 func (a *app) write(ctx context.Context, dir *kptdir.Dir, after kptpkg.Tree, w writeFlags) error {
-	changes, err := kptdir.Diff(dir.Tree(), after)
+	if err := a.show(dir.Tree(), after, w); err != nil || w.dryRun || w.check {
+		return err
+	}
+	return dir.Write(ctx, after)
+}
+
+// show prints what the flags want to see of a change. The error is exitError
+// when the change was to be checked for and is one.
+func (a *app) show(before, after kptpkg.Tree, w writeFlags) error {
+	changes, err := kptdir.Diff(before, after)
 	if err != nil {
 		return err
 	}
-	if w.diff {
-		if err := kptdir.WriteDiff(a.out, dir.Tree(), after); err != nil {
+	switch {
+	case w.diff:
+		if err := kptdir.WriteDiff(a.out, before, after); err != nil {
 			return err
 		}
-	}
-	if w.dryRun || w.check {
-		if !w.diff {
-			for _, c := range changes {
-				fmt.Fprintf(a.out, "%s %s\n", c.Kind(), c.Path)
-			}
+	case w.dryRun || w.check:
+		for _, c := range changes {
+			fmt.Fprintf(a.out, "%s %s\n", c.Kind(), c.Path)
 		}
-		if w.check && len(changes) > 0 {
-			return &exitError{code: exitFailed}
-		}
-		return nil
 	}
-	return dir.Write(ctx, after)
+	if w.check && len(changes) > 0 {
+		return &exitError{code: exitFailed}
+	}
+	return nil
 }
 
 // declaringDir is the directory that name, a directory or a file, stands for:

@@ -96,7 +96,15 @@ func (d *Doc) Copy() (*yaml.Node, error) {
 // gives up; nil stands for the content as it was read. Bytes of the result keeps
 // whatever of the original text still says what root says. Where root has its
 // nodes from doesn't matter: a changed Copy or another parser's work will do.
-func (d *Doc) With(root *yaml.Node) *Doc { return &Doc{read: d.read, root: content(root)} }
+// Where root says what d says already, With returns d: so a caller sees whether
+// anything changed since d, as opposed to since it was read ([Doc.Changed]).
+func (d *Doc) With(root *yaml.Node) *Doc {
+	root = content(root)
+	if now, err := d.Root(); err == nil && now != nil && root != nil && Equal(now, root) {
+		return d
+	}
+	return &Doc{read: d.read, root: root}
+}
 
 // Changed reports whether the document says something else than the bytes it
 // was read from. A document made by FromNode is always changed.

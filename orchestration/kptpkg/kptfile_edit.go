@@ -42,8 +42,7 @@ func (t Tree) EditKptfile(dir string, edit func(*KptfileEditor) error) (Tree, er
 		if err := edit(&KptfileEditor{root}); err != nil {
 			return t, fmt.Errorf("%s: %w", p, err)
 		}
-		docs[i] = d.With(root)
-		if !docs[i].Changed() {
+		if docs[i] = d.With(root); docs[i] == d {
 			return t, nil
 		}
 		return t.With(f.WithDocs(docs...))

@@ -75,7 +75,7 @@ func (m *merger) mergeKptfile(t trees, p string, adopt bool) (*kptpkg.File, erro
 	}}
 	merged := w.value(&place{line: 1}, kptfileSchema{}, ofAuthor(base, kept), root, ofAuthor(upstream, kept))
 	doc := l.Docs()[i].With(merged)
-	if !doc.Changed() {
+	if doc == l.Docs()[i] {
 		return l, nil
 	}
 	docs := slices.Clone(l.Docs())
@@ -158,7 +158,7 @@ func withoutRenderStatus(f *kptpkg.File) (*kptpkg.File, error) {
 		status = nil
 	}
 	docs := slices.Clone(f.Docs())
-	if docs[i] = docs[i].With(with(root, "status", status)); !docs[i].Changed() {
+	if docs[i] = docs[i].With(with(root, "status", status)); docs[i] == f.Docs()[i] {
 		return f, nil
 	}
 	return f.WithDocs(docs...), nil

@@ -40,6 +40,7 @@ func kept(t testing.TB, dir string) []string {
 }
 
 func TestCacheSavesRequests(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	first := r.Commit("main", kptfile("a/b", "one"), entry{Path: "a/b/run", Mode: repositorytest.Executable, Content: "#!"}, entry{Path: "a/b/l", Mode: repositorytest.Symlink, Content: "run"}, kptfile("other", "x"))
 	r.Git("tag", "-a", "-m", "x", "annotated", first)
@@ -78,6 +79,7 @@ func TestCacheSavesRequests(t *testing.T) {
 }
 
 func TestCachedBranchMoves(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	r.Commit("main", kptfile("", "one"))
 	url, dir := r.ServeHTTP(filtering, nil), t.TempDir()
@@ -91,6 +93,7 @@ func TestCachedBranchMoves(t *testing.T) {
 
 // A ref of 40 digits is that commit, whatever somebody calls a branch.
 func TestBranchNamedLikeACommit(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	first := r.Commit("main", kptfile("p", "locked"))
 	r.Git("update-ref", "refs/heads/"+first, r.Commit("main", kptfile("p", "other")))
@@ -104,6 +107,7 @@ func TestBranchNamedLikeACommit(t *testing.T) {
 }
 
 func TestCacheDamaged(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	commit := r.Commit("main", kptfile("a", "this is a"), kptfile("b", "this is b"))
 	var c traffic
@@ -130,7 +134,7 @@ func TestCacheDamaged(t *testing.T) {
 	require.NoError(t, err)
 
 	damaged := map[string][]byte{"empty": nil, "cut": whole[:len(whole)/2], "another package's": another, "text": []byte("hello")}
-	for i := 0; i < len(whole); i += 7 {
+	for i := 0; i < len(whole); i += len(whole) / 10 {
 		damaged[fmt.Sprint("byte ", i)] = append(append(bytes.Clone(whole[:i]), whole[i]^0x55), whole[i+1:]...)
 	}
 	for name, content := range damaged {
@@ -148,6 +152,7 @@ func TestCacheDamaged(t *testing.T) {
 }
 
 func TestCacheKeepsApart(t *testing.T) {
+	t.Parallel()
 	var tries atomic.Int64
 	r := repositorytest.New(t)
 	commit := r.Commit("main", kptfile("", "x"))
@@ -196,6 +201,7 @@ func TestCacheKeepsApart(t *testing.T) {
 }
 
 func TestCacheIsBounded(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	var entries []entry
 	for i := range 20 {
@@ -246,6 +252,7 @@ func TestCacheIsBounded(t *testing.T) {
 }
 
 func TestCacheThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	r.Commit("main", kptfile("", "x"))
 	url := r.ServeHTTP(nil, nil)
@@ -262,6 +269,7 @@ func TestCacheThatCannotBeWritten(t *testing.T) {
 }
 
 func TestCacheSharedByMany(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	var entries []entry
 	for i := range 4 {
@@ -270,7 +278,7 @@ func TestCacheSharedByMany(t *testing.T) {
 	commit := r.Commit("main", entries...)
 	url, dir := r.ServeHTTP(filtering, nil), t.TempDir()
 	var wg sync.WaitGroup
-	for i := range 24 {
+	for i := range 8 {
 		wg.Go(func() { // each as another process would
 			git := cachedGit(r, dir)
 			git.Cache.MaxBytes = 1000

@@ -69,6 +69,7 @@ func guarded(tries *atomic.Int64) func(http.Handler) http.Handler {
 }
 
 func TestFromSecretRefuses(t *testing.T) {
+	t.Parallel()
 	for want, data := range map[string]map[string]string{
 		"it has none of username, password, bearerToken": {"known_hosts": "x", "namespace": "y"},
 		"it has no password":                             {"username": "me"},
@@ -88,6 +89,7 @@ func TestFromSecretRefuses(t *testing.T) {
 }
 
 func TestCredentialIsNeverPrinted(t *testing.T) {
+	t.Parallel()
 	cred := secret(t, map[string]string{"username": "me", "password": password, "ssh-privatekey": password, ".dockerconfigjson": password, "ca.crt": password})
 	ref := repository.GitRef{Repo: "r", Credential: cred}
 	type private struct{ c repository.Credential }
@@ -108,6 +110,7 @@ func TestCredentialIsNeverPrinted(t *testing.T) {
 }
 
 func TestCredentialsDirLayouts(t *testing.T) {
+	t.Parallel()
 	var tries atomic.Int64
 	r := repositorytest.New(t)
 	r.Commit("main", kptfile("", "x"))
@@ -157,6 +160,7 @@ func TestCredentialsDirLayouts(t *testing.T) {
 }
 
 func TestCredentialsDirHostile(t *testing.T) {
+	t.Parallel()
 	outside := secrets(t, map[string]string{"stolen/username": "me", "stolen/password": password})
 	dir := secrets(t, map[string]string{
 		"file": password, "empty/none": "", "big/token": strings.Repeat("x", 1<<20+1), "dir/token/x": "",
@@ -201,6 +205,7 @@ func TestCredentialsDirHostile(t *testing.T) {
 }
 
 func TestWrongPassword(t *testing.T) {
+	t.Parallel()
 	var tries atomic.Int64
 	r := repositorytest.New(t)
 	r.Commit("main", kptfile("", "x"))
@@ -226,7 +231,33 @@ func TestWrongPassword(t *testing.T) {
 	}
 }
 
+// A server can't send credentials on to another one.
+func TestCredentialsAreNotRedirected(t *testing.T) {
+	t.Parallel()
+	r := repositorytest.New(t)
+	r.Commit("main", kptfile("", "x"))
+	var stolen atomic.Int64
+	target := r.ServeHTTP(nil, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if req.Header.Get("Authorization") != "" {
+				stolen.Add(1)
+			}
+			next.ServeHTTP(w, req)
+		})
+	})
+	redirect := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		http.Redirect(w, req, strings.TrimSuffix(target, "/repo.git")+req.URL.RequestURI(), http.StatusFound)
+	}))
+	defer redirect.Close()
+	for _, data := range []map[string]string{{"username": "me", "password": password}, {"token": password}} {
+		_, _, err := newGit(r).Fetch(t.Context(), repository.GitRef{Repo: redirect.URL + "/repo.git", Ref: "main", Credential: secret(t, data)})
+		require.NoError(t, err)
+		assert.Zero(t, stolen.Load())
+	}
+}
+
 func TestTLSWithOwnCA(t *testing.T) {
+	t.Parallel()
 	var tries atomic.Int64
 	r := repositorytest.New(t)
 	r.Commit("main", kptfile("", "x"))
@@ -236,7 +267,7 @@ func TestTLSWithOwnCA(t *testing.T) {
 		"bundled/git/username": "me", "bundled/git/password": password, "bundled/bundled-ca-bundle/ca.crt": string(ca),
 		"ns/without/token": password,
 	})
-	for name, want := range map[[2]string]string{{"ns", "with"}: "", {"bundled", "git"}: "", {"ns", "without"}: "TLS: "} {
+	for name, want := range map[[2]string]string{{"ns", "with"}: "", {"bundled", "git"}: "", {"ns", "without"}: "TLS: x509: certificate signed by unknown authority; if it is your own, add ca.crt to the secret"} {
 		cred, err := (&repository.CredentialsDir{Dir: dir}).Credential(t.Context(), name[0], name[1])
 		require.NoError(t, err)
 		_, _, err = newGit(r).Fetch(t.Context(), repository.GitRef{Repo: url, Ref: "main", Credential: cred})
@@ -335,6 +366,7 @@ func TestSSH(t *testing.T) {
 }
 
 func TestWorkloadIdentity(t *testing.T) {
+	t.Parallel()
 	var tries, asked atomic.Int64
 	r := repositorytest.New(t)
 	r.Commit("main", kptfile("", "x"))

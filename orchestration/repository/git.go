@@ -1,11 +1,15 @@
 // Package repository reads packages from git repositories, on the network and
-// on disk. It is the only git client: nothing else opens a repository, and
-// nothing here runs git or leaves anything on disk.
+// on disk, and from registries. It is the only client of both: nothing else
+// opens a repository, and nothing here needs git or leaves anything on disk but
+// what a [Cache] is for.
 //
 // A [Git] fetches in three steps: list the refs and pick the commit (refs.go),
 // make its trees readable (network.go, local.go), and turn one directory into a
-// [kptpkg.Tree] (tree.go). What the process may read at all is the operator's
-// choice (access.go), how much of it is bounded (limits.go).
+// [kptpkg.Tree] (tree.go). An [OCI] pulls an image (ocipull.go) and applies its
+// layers (ocilayer.go). A [Registration] is a git repository with Porch's
+// layout, whose revisions can be listed and read (registered.go). What the
+// process may read at all is the operator's choice (access.go), who it is to
+// servers too ([CredentialsDir]), and how much is read is bounded (limits.go).
 package repository
 
 import (
@@ -34,8 +38,9 @@ type GitRef struct {
 	Repo string
 	// Ref is a tag, a branch, a full ref name (refs/...) or a commit. Of tags
 	// and branches DIRECTORY/REF wins over REF, as kpt and Porch version the
-	// packages of one repository. Commits have 40 digits; fewer do in a local
-	// repository where they are unambiguous. Required.
+	// packages of one repository. Commits have 40 digits, and what has is never
+	// a tag or branch; fewer do in a local repository where they are
+	// unambiguous. Required.
 	Ref string
 	// Directory is the package's directory; "", "." and "/" are the root.
 	Directory string

@@ -2,19 +2,13 @@ package repository
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
@@ -23,7 +17,6 @@ import (
 	gitgit "github.com/go-git/go-git/v5/plumbing/transport/git"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 	gitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
-	registry "github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
 // maxRefsBytes bounds the list of refs that an http server sends: a million of
@@ -83,25 +76,6 @@ func (g *Git) newNetwork(loc location, cred *Credential, limits Limits) (*networ
 		n.client = githttp.NewClient(&http.Client{Transport: &gitGuard{guard}})
 	}
 	return n, nil
-}
-
-// transport trusts the credential's certificates beside the system's.
-func (c *Credential) transport() (http.RoundTripper, error) {
-	shared := http.DefaultTransport.(*http.Transport)
-	ca := c.get().ca
-	if ca == "" {
-		return shared, nil
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool() // a system without certificates
-	}
-	if !pool.AppendCertsFromPEM([]byte(ca)) {
-		return nil, fmt.Errorf("%s holds no certificate in PEM form", keyCA)
-	}
-	own := shared.Clone()
-	own.TLSClientConfig = &tls.Config{RootCAs: pool}
-	return own, nil
 }
 
 func (n *network) refs(ctx context.Context) (refs, error) {
@@ -307,68 +281,13 @@ func (n *network) retry(ctx context.Context, do func() error) error {
 	return nil
 }
 
-// retry does something until it succeeds, fails for good or was tried often
-// enough; 0 attempts are 3.
-func retry(ctx context.Context, attempts int, do func() error) error {
-	if attempts <= 0 {
-		attempts = 3
-	}
-	wait := backoff.NewExponentialBackOff()
-	wait.InitialInterval = 200 * time.Millisecond
-	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		err := do()
-		if err != nil && !isTransient(err) {
-			err = backoff.Permanent(err)
-		}
-		return struct{}{}, err
-	}, backoff.WithBackOff(wait), backoff.WithMaxTries(uint(attempts)))
-	var permanent *backoff.PermanentError
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return context.Cause(ctx)
-	case errors.As(err, &permanent): // the last try's
-		return permanent.Unwrap()
-	}
-	return err
-}
-
-// isTransient says whether trying again may help.
-func isTransient(err error) bool {
-	err = unwrapUnexpected(err)
-	var status *statusError
-	if errors.As(err, &status) {
-		return status.code >= 500
-	}
-	var answer *registry.Error
-	if errors.As(err, &answer) && answer.StatusCode != 0 {
-		return answer.StatusCode >= 500 || answer.StatusCode == http.StatusTooManyRequests
-	}
-	var (
-		dns  *net.DNSError
-		op   *net.OpError
-		cert *tls.CertificateVerificationError
-	)
-	switch {
-	case isDenied(err), isTLS(err), errors.As(err, &cert), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return false
-	case errors.As(err, &dns):
-		return !dns.IsNotFound
-	case errors.As(err, &op), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return true
-	}
-	var timeout net.Error
-	return errors.As(err, &timeout) && timeout.Timeout()
-}
-
 // isRefusal says whether the server understood and said no, which another
 // request may get around.
 func isRefusal(err error) bool { return errors.Is(err, errRefused) }
 
 var (
-	errRefused          = errors.New("the server refused")
-	errNeedsCredentials = errors.New("there is none, or it needs credentials (401)")
-	errBadCredentials   = errors.New("the server refused the credentials (401)")
-	errEmptyRepository  = fmt.Errorf("commit %w: the repository is empty", ErrNotFound)
+	errRefused         = errors.New("the server refused")
+	errEmptyRepository = fmt.Errorf("commit %w: the repository is empty", ErrNotFound)
 )
 
 // explain turns what go-git and net/http say into one short line.
@@ -390,126 +309,4 @@ func (n *network) explain(err error) error {
 		return explainSSH(err)
 	}
 	return fmt.Errorf("reading from the server: %w", err)
-}
-
-// explainHTTP says in one short line why a request failed; nil for what it
-// doesn't know. What is what was asked for.
-func explainHTTP(err error, authenticated bool, what string) error {
-	err = unwrapUnexpected(err)
-	var (
-		status *statusError
-		dns    *net.DNSError
-	)
-	switch {
-	case errors.As(err, &status):
-		switch status.code {
-		case http.StatusUnauthorized:
-			if authenticated {
-				return errBadCredentials
-			}
-			return errNeedsCredentials
-		case http.StatusForbidden:
-			return errors.New("access denied (403)")
-		case http.StatusNotFound, http.StatusGone:
-			return fmt.Errorf("%s %w (%d)", what, ErrNotFound, status.code)
-		}
-		return status
-	case isDenied(err), errors.Is(err, errTooBig), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return err
-	case isTLS(err):
-		return fmt.Errorf("TLS: %w", err)
-	case errors.As(err, &dns) && dns.IsNotFound:
-		return fmt.Errorf("no such host %s", dns.Name)
-	}
-	return nil
-}
-
-func isTLS(err error) bool {
-	var (
-		cert    *tls.CertificateVerificationError
-		record  tls.RecordHeaderError
-		unknown x509.UnknownAuthorityError
-		name    x509.HostnameError
-	)
-	return errors.As(err, &cert) || errors.As(err, &record) || errors.As(err, &unknown) || errors.As(err, &name)
-}
-
-// unwrapUnexpected takes off wrappings that hide the cause or repeat the URL.
-func unwrapUnexpected(err error) error {
-	for {
-		var (
-			unexpected *plumbing.UnexpectedError
-			permanent  *plumbing.PermanentError
-			request    *url.Error
-		)
-		switch {
-		case errors.As(err, &unexpected):
-			err = unexpected.Err
-		case errors.As(err, &permanent):
-			err = permanent.Err
-		case errors.As(err, &request):
-			err = request.Err
-		default:
-			return err
-		}
-	}
-}
-
-// statusError is an http status that is no success.
-type statusError struct{ code int }
-
-func (e *statusError) Error() string {
-	return strings.TrimSpace(fmt.Sprintf("the server answered %d %s", e.code, http.StatusText(e.code)))
-}
-
-// accessGuard asks Access before every request, redirected ones included.
-type accessGuard struct {
-	loc    location // of what was asked for, in errors
-	access Access
-	next   http.RoundTripper
-}
-
-func (g *accessGuard) RoundTrip(req *http.Request) (*http.Response, error) {
-	to := g.loc
-	to.host = strings.TrimSuffix(strings.ToLower(req.URL.Hostname()), ".")
-	if to.port = req.URL.Port(); to.port == "" {
-		to.port = defaultPorts[req.URL.Scheme]
-	}
-	if err := g.access.permitHost(to); err != nil {
-		return nil, err
-	}
-	return g.next.RoundTrip(req)
-}
-
-// gitGuard turns a git server's failures into errors without reading what it
-// says about them, and bounds the list of refs.
-type gitGuard struct{ next http.RoundTripper }
-
-func (g *gitGuard) RoundTrip(req *http.Request) (*http.Response, error) {
-	res, err := g.next.RoundTrip(req)
-	if err != nil {
-		return nil, err
-	}
-	if res.StatusCode >= http.StatusBadRequest {
-		res.Body.Close()
-		return nil, &statusError{res.StatusCode}
-	}
-	if req.Method == http.MethodGet {
-		res.Body = &boundedBody{res.Body, maxRefsBytes}
-	}
-	return res, nil
-}
-
-type boundedBody struct {
-	io.ReadCloser
-	left int64
-}
-
-func (b *boundedBody) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, fmt.Errorf("%w: the list of refs has more than %s", errTooBig, size(maxRefsBytes))
-	}
-	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
-	return n, err
 }

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -105,6 +106,7 @@ func pushLayers(t *testing.T, image string, layers ...ociLayer) {
 const fluxLayer types.MediaType = "application/vnd.cncf.flux.content.v1.tar+gzip"
 
 func TestOCILayouts(t *testing.T) {
+	t.Parallel()
 	host := serveRegistry(t, nil)
 	pkg := archive(t, tar.Header{Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"comment": "git archive"}},
 		tar.Header{Typeflag: tar.TypeDir, Name: "./", Mode: 0o755}, tar.Header{Typeflag: tar.TypeDir, Name: "./bin/", Mode: 0o755},
@@ -140,6 +142,7 @@ func TestOCILayouts(t *testing.T) {
 }
 
 func TestOCIWhiteouts(t *testing.T) {
+	t.Parallel()
 	host := serveRegistry(t, nil)
 	below := archive(t, file("a"), "1", file("gone"), "1", file("dir/x"), "1", file("dir/y"), "1", file("opaque/x"), "1", file("opaque/sub/y"), "1",
 		file("f2d"), "1", file("d2f/x"), "1", tar.Header{Typeflag: tar.TypeSymlink, Name: "l2d", Linkname: "dir"}, file("keep/x"), "1")
@@ -159,6 +162,7 @@ func TestOCIWhiteouts(t *testing.T) {
 }
 
 func TestOCIHostile(t *testing.T) {
+	t.Parallel()
 	host := serveRegistry(t, nil)
 	zeros := string(make([]byte, 1<<20))
 	var many []any
@@ -225,6 +229,7 @@ func TestOCIHostile(t *testing.T) {
 
 // Many whiteouts of many files cost what both have, not their product.
 func TestOCIWhiteoutsOfMany(t *testing.T) {
+	t.Parallel()
 	host := serveRegistry(t, nil)
 	var below, above []any
 	for i := range 20_000 {
@@ -240,6 +245,7 @@ func TestOCIWhiteoutsOfMany(t *testing.T) {
 }
 
 func TestImagesThatAreNone(t *testing.T) {
+	t.Parallel()
 	for _, image := range []string{
 		"", " ", "redis", "redis:v1", "library/redis:v1", "example.com/x", "example.com/x:", "-x", "https://example.com/x:v1", "example.com/X:v1",
 		"example.com/x@sha256:1234", "example.com/x@sha512:" + strings.Repeat("a", 128), "example.com/../x:v1", "example.com/x:v1\n", "me:secret@example.com/x:v1",
@@ -254,6 +260,7 @@ func TestImagesThatAreNone(t *testing.T) {
 }
 
 func TestOCIAccess(t *testing.T) {
+	t.Parallel()
 	var oci repository.OCI
 	_, _, err := oci.Fetch(t.Context(), repository.OCIRef{Image: "registry.example.com/x:v1"})
 	require.ErrorContains(t, err, "network access to registry.example.com is not allowed; allow it with --allow-network=registry.example.com")
@@ -379,6 +386,7 @@ func TestOCICredentials(t *testing.T) {
 }
 
 func TestOCINotFound(t *testing.T) {
+	t.Parallel()
 	host := serveRegistry(t, nil)
 	pushLayers(t, host+"/x:v1.2.3", ociLayer{types.OCIUncompressedLayer, archive(t, file("f"))})
 	for image, want := range map[string]string{
@@ -393,6 +401,7 @@ func TestOCINotFound(t *testing.T) {
 }
 
 func TestOCIRetriesAndCache(t *testing.T) {
+	t.Parallel()
 	var requests, failures atomic.Int64
 	host := serveRegistry(t, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -453,7 +462,45 @@ func TestOCIRetriesAndCache(t *testing.T) {
 	assert.Equal(t, before, after)
 }
 
+func TestOCIRegistryThatFailsAtFirst(t *testing.T) {
+	t.Parallel()
+	var failures atomic.Int64
+	host := serveRegistry(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if failures.Add(-1) >= 0 {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			next.ServeHTTP(w, req)
+		})
+	})
+	pkg, err := kptpkg.NewTree(kptpkg.NewFile("Kptfile", kptpkg.Regular, []byte("x")))
+	require.NoError(t, err)
+	failures.Store(1) // the very first request, which asks how to authenticate
+	_, err = newOCI().Push(t.Context(), repository.OCIRef{Image: host + "/x:v1"}, pkg)
+	require.NoError(t, err)
+	failures.Store(1)
+	_, _, err = newOCI().Fetch(t.Context(), repository.OCIRef{Image: host + "/x:v1"})
+	require.NoError(t, err)
+}
+
+func TestOCIRegistryThatHangs(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	host := serveRegistry(t, func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release })
+	})
+	defer close(release)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	_, _, err := newOCI().Fetch(ctx, repository.OCIRef{Image: host + "/x:v1"})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.Less(t, time.Since(start), 5*time.Second)
+}
+
 func TestOCIRegistryThatLies(t *testing.T) {
+	t.Parallel()
 	host := serveRegistry(t, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			if req.Method == http.MethodGet && strings.Contains(req.URL.Path, "/blobs/") {
@@ -472,6 +519,7 @@ func TestOCIRegistryThatLies(t *testing.T) {
 }
 
 func TestOCIIndex(t *testing.T) {
+	t.Parallel()
 	host := serveRegistry(t, nil)
 	image := func(says string) v1.Image {
 		img, err := mutate.AppendLayers(empty.Image, static.NewLayer(archive(t, file("Kptfile"), says), types.OCIUncompressedLayer))
@@ -504,6 +552,7 @@ func TestOCIIndex(t *testing.T) {
 }
 
 func TestOCIPush(t *testing.T) {
+	t.Parallel()
 	host := serveRegistry(t, nil)
 	pkg, err := kptpkg.NewTree(kptpkg.NewFile("Kptfile", kptpkg.Regular, []byte("x")), kptpkg.NewFile("bin/run", kptpkg.Executable, []byte("#!")),
 		kptpkg.NewFile("link", kptpkg.Symlink, []byte("bin/run")), kptpkg.NewFile("bytes", kptpkg.Regular, []byte("\x00\xff")))

@@ -78,6 +78,7 @@ func show(r repository.Revision) string {
 }
 
 func TestRevisions(t *testing.T) {
+	t.Parallel()
 	for _, dir := range []string{"", "deploy/prod/"} {
 		p := newPorch(t, dir)
 		p.publish("web", "first", 1, "web one")
@@ -154,6 +155,7 @@ func TestRevisions(t *testing.T) {
 // A package without a path above it is found beside one that ends alike, which
 // Porch takes for it, and refs of a package a/a aren't taken for a's.
 func TestRevisionNamesThatLookAlike(t *testing.T) {
+	t.Parallel()
 	p := newPorch(t, "")
 	p.publish("b", "v1", 1, "b")
 	p.publish("x/b", "v1", 1, "x/b")
@@ -183,6 +185,7 @@ func TestRevisionNamesThatLookAlike(t *testing.T) {
 }
 
 func TestRevisionPrefersPublished(t *testing.T) {
+	t.Parallel()
 	p := newPorch(t, "")
 	p.publish("a", "main", 1, "published as main")
 	p.draft("drafts", "a", "main", "draft")
@@ -196,14 +199,16 @@ func TestRevisionPrefersPublished(t *testing.T) {
 }
 
 func TestNotesThatAreNone(t *testing.T) {
+	t.Parallel()
+	r := repositorytest.New(t)
+	tree := r.Tree(kptfile("a", "x"))
 	for i, message := range []string{
 		"no note", "kpt:", "kpt:{", "kpt:[]\n", "kpt:{\"package\":\"other\",\"workspaceName\":\"x\"}", `kpt:{"package":"a","workspaceName":"../x"}`,
 		`kpt:{"package":"a","workspaceName":"A B"}`, `kpt:{"package":"a","workspaceName":"` + strings.Repeat("x", 300) + `"}`, ` kpt:{"package":"a","workspaceName":"x"}`, `kpt:{"package":"a","workspaceName":5}`,
 	} {
-		r := repositorytest.New(t)
-		commit := r.Git("commit-tree", "-m", message, r.Tree(kptfile("a", "x")))
+		commit := r.Git("commit-tree", "-m", message, tree)
 		r.Git("update-ref", "refs/heads/main", commit)
-		r.Git("tag", "a/v7", commit)
+		r.Git("update-ref", "refs/tags/a/v7", commit)
 		revisions, err := newGit(r).Revisions(t.Context(), repository.Registration{Name: "r", Repo: r.Dir})
 		require.NoError(t, err)
 		require.Len(t, revisions, 2)
@@ -212,6 +217,7 @@ func TestNotesThatAreNone(t *testing.T) {
 }
 
 func TestRevisionsErrors(t *testing.T) {
+	t.Parallel()
 	empty := repositorytest.New(t)
 	for _, way := range ways {
 		url := way.serve(empty)
@@ -247,7 +253,28 @@ func TestRevisionsErrors(t *testing.T) {
 	assert.Empty(t, revisions)
 }
 
+// Trees that hold one another many times over are more directories than anybody
+// can list.
+func TestRevisionsOfTreeBomb(t *testing.T) {
+	t.Parallel()
+	r := repositorytest.New(t)
+	tree := r.Tree(entry{Path: "x"})
+	for range 8 {
+		var ten []entry
+		for i := range 10 {
+			ten = append(ten, entry{Mode: "40000", Path: fmt.Sprint("d", i), Content: tree})
+		}
+		tree = r.Subtrees(ten...)
+	}
+	r.Git("update-ref", "refs/heads/main", r.Git("commit-tree", "-m", "x", tree))
+	git := newGit(r)
+	git.Limits.Files = 1000
+	_, err := git.Revisions(t.Context(), repository.Registration{Name: "r", Repo: r.Dir})
+	require.ErrorContains(t, err, "branch main: has more than 1000 directories")
+}
+
 func TestParseRevisionName(t *testing.T) {
+	t.Parallel()
 	for name, want := range map[string]repository.RevisionName{
 		"repo.b.v1":        {Repository: "repo", Package: "b", Workspace: "v1"},
 		"repo.x.y.b.my-ws": {Repository: "repo", Package: "x/y/b", Workspace: "my-ws"},

@@ -10,58 +10,66 @@ import (
 	"github.com/stoop-dev/stoop/orchestration/upstream"
 )
 
-// FetchUpstream replaces the package with the one that the clone task names
-// and notes the lock for LockUpstream.
+// FetchUpstream replaces the package with the one that the clone task names,
+// without the status it had there, and notes the lock for LockUpstream.
 var FetchUpstream = Mutation{"fetch upstream", fetchUpstream}
 
 func fetchUpstream(ctx context.Context, j *Job) (kptpkg.Tree, error) {
-	ref, err := upstreamRef(ctx, j)
+	t, from, err := j.fetch(ctx)
 	if err != nil {
 		return kptpkg.Tree{}, err
-	}
-	t, lock, err := j.Upstream.Fetch(ctx, ref)
-	if err != nil {
-		return kptpkg.Tree{}, j.fieldError("git", err.Error(), err)
 	}
 	switch f := t.File(kptpkg.KptfileName); {
 	case f == nil:
 		return kptpkg.Tree{}, j.fieldError("git.directory", fmt.Sprintf(
-			"directory %s of %s at %s holds no Kptfile, so it is no kpt package: name the directory of a package, or add a Kptfile there (kpt pkg init)",
-			lock.Git.Directory, lock.Git.Repo, lock.Git.Ref), nil)
+			"%s holds no Kptfile, so it is no kpt package: name the directory of a package, or add a Kptfile there (kpt pkg init)", from), nil)
 	case f.Mode() == kptpkg.Symlink:
-		return kptpkg.Tree{}, j.fieldError("git.directory", fmt.Sprintf(
-			"the Kptfile in directory %s of %s at %s is a symlink: make it a file there", lock.Git.Directory, lock.Git.Repo, lock.Git.Ref), nil)
+		return kptpkg.Tree{}, j.fieldError("git.directory", fmt.Sprintf("the Kptfile in %s is a symlink: make it a file there", from), nil)
 	}
-	j.Lock = &lock
-	return t, nil
+	if _, err := t.Kptfile("."); err != nil {
+		return kptpkg.Tree{}, err
+	}
+	// the conditions of upstream are about another package
+	return t.EditKptfile(".", func(k *kptpkg.KptfileEditor) error {
+		k.Remove("status")
+		if j.Lock == nil {
+			k.Remove("upstream")
+			k.Remove("upstreamLock")
+		}
+		return nil
+	})
 }
 
-// upstreamRef is where the clone task's package comes from.
-func upstreamRef(ctx context.Context, j *Job) (upstream.Ref, error) {
-	up, namespace := j.Task.Clone.UpstreamRef, j.Revision.Metadata.Namespace
+// fetch reads the clone task's package and notes its lock; from says in an
+// error where that is.
+func (j *Job) fetch(ctx context.Context) (t kptpkg.Tree, from string, err error) {
+	up := j.Task.Clone.UpstreamRef
 	switch {
-	case up.Git != nil:
-		git := &upstream.GitRef{Repo: up.Git.Repo, Ref: up.Git.Ref, Directory: up.Git.Directory}
-		if secret := up.Git.SecretRef.Name; secret != "" {
-			if j.Credentials == nil {
-				return upstream.Ref{}, j.notBuilt("git.secretRef", fmt.Sprintf("secret %q: reading credentials is not built yet: take secretRef out and use a repository that needs none", secret))
-			}
-			var err error
-			if git.Credential, err = j.Credentials.Credential(ctx, namespace, secret); err != nil {
-				return upstream.Ref{}, j.fieldError("git.secretRef", fmt.Sprintf("secret %q: %v", secret, err), err)
-			}
-		}
-		return upstream.Ref{Type: upstream.TypeGit, Git: git}, nil
 	case up.OCI != nil:
-		return upstream.Ref{}, j.notBuilt("oci", "cloning from OCI is not built yet: clone from git")
-	case j.References == nil:
-		return upstream.Ref{}, j.notBuilt("upstreamRef", "cloning a package revision by its name is not built yet: clone from git")
+		return t, "", j.notBuilt("oci", "cloning from OCI is not built yet: clone from git")
+	case up.UpstreamRef != nil:
+		rev, err := j.published(ctx, "upstreamRef.upstreamRef.name", up.UpstreamRef.Name)
+		if err != nil {
+			return t, "", err
+		}
+		j.Lock = rev.Lock
+		return rev.Package, fmt.Sprintf("package revision %q", rev.Name), nil
 	}
-	ref, err := j.References.Reference(ctx, namespace, up.UpstreamRef.Name)
+	git := &upstream.GitRef{Repo: up.Git.Repo, Ref: up.Git.Ref, Directory: up.Git.Directory}
+	if secret := up.Git.SecretRef.Name; secret != "" {
+		if j.Credentials == nil {
+			return t, "", j.notBuilt("git.secretRef", fmt.Sprintf("secret %q: reading credentials is not built yet: take secretRef out and use a repository that needs none", secret))
+		}
+		if git.Credential, err = j.Credentials.Credential(ctx, j.Revision.Metadata.Namespace, secret); err != nil {
+			return t, "", j.fieldError("git.secretRef", fmt.Sprintf("secret %q: %v", secret, err), err)
+		}
+	}
+	t, lock, err := j.Upstream.Fetch(ctx, upstream.Ref{Type: upstream.TypeGit, Git: git})
 	if err != nil {
-		return upstream.Ref{}, j.fieldError("upstreamRef", fmt.Sprintf("package revision %q: %v", up.UpstreamRef.Name, err), err)
+		return t, "", j.fieldError("git", err.Error(), err)
 	}
-	return ref, nil
+	j.Lock = &lock
+	return t, fmt.Sprintf("directory %s of %s at %s", lock.Git.Directory, lock.Git.Repo, lock.Git.Ref), nil
 }
 
 func (j *Job) notBuilt(field, message string) error {
@@ -79,10 +87,9 @@ func (j *Job) fieldError(field, message string, cause error) error {
 // defaultStrategy is kpt's way of updating a package that says nothing else.
 const defaultStrategy = "resource-merge"
 
-// LockUpstream writes the package's new name, its upstream and the commit that
-// was read into the Kptfile, and takes upstream's status off: its conditions
-// are about another package. An update strategy that the Kptfile states stays
-// (Porch loses it).
+// LockUpstream writes the package's name, its upstream and the commit that was
+// read into the Kptfile. An update strategy that the Kptfile states stays (Porch
+// loses it). A package that came from this workspace has no upstream to lock.
 var LockUpstream = Mutation{"lock upstream", lockUpstream}
 
 func lockUpstream(_ context.Context, j *Job) (kptpkg.Tree, error) {
@@ -94,10 +101,12 @@ func lockUpstream(_ context.Context, j *Job) (kptpkg.Tree, error) {
 	if k.Upstream != nil && k.Upstream.UpdateStrategy != "" {
 		strategy = k.Upstream.UpdateStrategy
 	}
-	l := j.Lock.Git
 	return j.Package.EditKptfile(".", func(k *kptpkg.KptfileEditor) error {
-		k.Remove("status")
 		k.SetName(j.Revision.Spec.PackageName)
+		if j.Lock == nil {
+			return nil
+		}
+		l := j.Lock.Git
 		k.SetUpstream(kptpkg.Upstream{Type: "git", UpdateStrategy: strategy,
 			Git: &kptpkg.Git{Repo: l.Repo, Directory: l.Directory, Ref: l.Ref}})
 		k.SetUpstreamLock(kptpkg.UpstreamLock{Type: "git",

@@ -6,6 +6,10 @@ var Kinds = []Kind{
 	{"init", []Mutation{RequireEmpty, Scaffold, SetMetadata, Render}},
 	// copy a package from upstream
 	{"clone", []Mutation{RequireEmpty, FetchUpstream, LockUpstream, AddPackageContext, AddMergeKeys, SetMetadata, Render}},
+	// make a new revision of a package from a published one
+	{"edit", []Mutation{CopyRevision, SetMetadata, Render}},
+	// merge a newer upstream revision into a package
+	{"upgrade", []Mutation{MergeUpstream, LockUpstream, AddMergeKeys, SetMetadata, Render}},
 	// carry changed metadata over to the Kptfile
 	{"update", []Mutation{PatchKptfile, Render}},
 	// run the package's pipeline

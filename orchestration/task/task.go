@@ -40,9 +40,12 @@ type Job struct {
 	Deployment  bool                 // whether the package is for a deployment repository
 	Upstream    upstream.Source      // where clones come from
 	Credentials CredentialResolver   // nil: there are none
-	References  ReferenceResolver    // nil: no package revision is known by name
-	Renderer    *render.Renderer     // how pipelines run
-	Status      StatusPolicy         // whether Kptfiles get a status
+	Revisions   Revisions            // the package revisions that can be named
+	// Unseen says of a file that the package may have it and the host couldn't
+	// pass it; nil: the package is there as a whole.
+	Unseen   func(*kptpkg.File) bool
+	Renderer *render.Renderer // how pipelines run
+	Status   StatusPolicy     // whether Kptfiles get a status
 
 	Lock     *upstream.Lock   // what FetchUpstream read
 	Rendered *render.Rendered // what Render did, also when it failed
@@ -54,11 +57,6 @@ type CredentialResolver interface {
 	// Credential returns the content of the secret; the error says where it was
 	// looked for, never what it holds.
 	Credential(ctx context.Context, namespace, secret string) (*repository.Credential, error)
-}
-
-// ReferenceResolver says where the package revision of that name is kept.
-type ReferenceResolver interface {
-	Reference(ctx context.Context, namespace, name string) (upstream.Ref, error)
 }
 
 // StatusPolicy says whether rendering writes its status into Kptfiles.

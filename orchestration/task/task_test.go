@@ -1,6 +1,7 @@
 package task_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -42,8 +43,13 @@ func TestKindsConform(t *testing.T) {
 		repositorytest.Entry{Path: "web/run.sh", Mode: repositorytest.Executable, Content: "#!/bin/sh\n"},
 	)
 	jobs := map[string]api.Task{
-		"init":   {Type: api.TaskInit, Init: &api.InitTask{Subpackage: "db", Keywords: []string{"a", "b"}}},
-		"clone":  {Type: api.TaskClone, Clone: &api.CloneTask{UpstreamRef: api.UpstreamRef{Git: &api.GitPackage{Repo: repo.Dir, Ref: "main", Directory: "web"}}}},
+		"init":  {Type: api.TaskInit, Init: &api.InitTask{Subpackage: "db", Keywords: []string{"a", "b"}}},
+		"clone": {Type: api.TaskClone, Clone: &api.CloneTask{UpstreamRef: api.UpstreamRef{Git: &api.GitPackage{Repo: repo.Dir, Ref: "main", Directory: "web"}}}},
+		"edit":  {Type: api.TaskEdit, Edit: &api.EditTask{SourceRef: api.PackageRevisionRef{Name: "old"}}},
+		"upgrade": {Type: api.TaskUpgrade, Upgrade: &api.UpgradeTask{
+			OldUpstreamRef: api.PackageRevisionRef{Name: "old"}, NewUpstreamRef: api.PackageRevisionRef{Name: "new"},
+			LocalPackageRevisionRef: api.PackageRevisionRef{Name: "old"},
+		}},
 		"update": {}, "render": {},
 	}
 	made := tree(t, map[string]string{"Kptfile": kptfile, "cm.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"})
@@ -61,8 +67,9 @@ func TestKindsConform(t *testing.T) {
 			}
 			j := &task.Job{
 				Revision: pr, Deployment: true, Status: task.StatusAlways,
-				Upstream: upstream.Mux{upstream.TypeGit: upstream.Git{Client: &repository.Git{Access: repository.Access{FileRepos: []string{repo.Dir}}}}},
-				Renderer: &render.Renderer{Runtime: builtin.New(builtin.Compatible)},
+				Upstream:  upstream.Mux{upstream.TypeGit: upstream.Git{Client: &repository.Git{Access: repository.Access{FileRepos: []string{repo.Dir}}}}},
+				Renderer:  &render.Renderer{Runtime: builtin.New(builtin.Compatible)},
+				Revisions: revisions{"old": made, "new": tree(t, map[string]string{"Kptfile": kptfile, "cm.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: {new: \"1\"}}\n"})},
 			}
 			if makes {
 				pr.Spec.Tasks = []api.Task{spec}
@@ -81,8 +88,29 @@ func TestKindsConform(t *testing.T) {
 	}
 }
 
+// revisions are published ones by name.
+type revisions map[string]kptpkg.Tree
+
+func (r revisions) Revision(_ context.Context, _, name string) (*task.Revision, error) {
+	return &task.Revision{
+		Name: name, Package: r[name], Published: true,
+		Lock:   &upstream.Lock{Type: upstream.TypeGit, Git: &upstream.GitLock{Repo: "r", Directory: "d", Ref: "v2", Commit: "c"}},
+		SameAs: func(string, string) bool { return true },
+	}, nil
+}
+
 // What an upstream says of itself is not true of the clone.
-func TestLockUpstreamDropsStatus(t *testing.T) {
+func TestFetchUpstreamDropsStatus(t *testing.T) {
+	j := &task.Job{Revision: &api.PackageRevision{}, Revisions: revisions{"up": tree(t, map[string]string{"Kptfile": kptfile})}}
+	j.Task = &api.Task{Type: api.TaskClone, Clone: &api.CloneTask{UpstreamRef: api.UpstreamRef{UpstreamRef: &api.PackageRevisionRef{Name: "up"}}}}
+	got, err := task.FetchUpstream.Apply(t.Context(), j)
+	require.NoError(t, err)
+	k, err := got.Kptfile(".")
+	require.NoError(t, err)
+	assert.Empty(t, k.Status.Conditions)
+}
+
+func TestLockUpstream(t *testing.T) {
 	j := &task.Job{Revision: &api.PackageRevision{}, Package: tree(t, map[string]string{"Kptfile": kptfile})}
 	j.Revision.Spec.PackageName = "mine"
 	j.Lock = &upstream.Lock{Type: upstream.TypeGit, Git: &upstream.GitLock{Repo: "r", Directory: "d", Ref: "v1", Commit: "c"}}
@@ -91,7 +119,6 @@ func TestLockUpstreamDropsStatus(t *testing.T) {
 	k, err := got.Kptfile(".")
 	require.NoError(t, err)
 	assert.Equal(t, "mine", k.Metadata.Name)
-	assert.Empty(t, k.Status.Conditions)
 	assert.Equal(t, "c", k.UpstreamLock.Git.Commit)
 	assert.Equal(t, "resource-merge", k.Upstream.UpdateStrategy)
 }
@@ -122,7 +149,7 @@ func TestAddMergeKeys(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, tasktest.Content(t, j.Package), tasktest.Content(t, got), "a file with a malformed key stays as it is")
 	require.Len(t, j.Results, 1)
-	assert.Contains(t, j.Results[0].Message, `line 4: malformed comment "# kpt-merge: nonsense"`)
+	assert.Contains(t, j.Results[0].Message, `line 4: malformed merge comment "# kpt-merge: nonsense"`)
 }
 
 func TestFindUnknown(t *testing.T) {

@@ -14,20 +14,24 @@ import (
 )
 
 func TestGit(t *testing.T) {
+	filtering := func(r *repositorytest.Repo) string {
+		return r.ServeHTTP([]string{"uploadpack.allowFilter=true", "uploadpack.allowAnySHA1InWant=true"}, nil)
+	}
 	t.Run("local", func(t *testing.T) {
-		conform(t, func(r *repositorytest.Repo) string { return r.Dir })
+		conform(t, nil, func(r *repositorytest.Repo) string { return r.Dir })
 	})
 	t.Run("http with filter", func(t *testing.T) {
-		conform(t, func(r *repositorytest.Repo) string {
-			return r.ServeHTTP([]string{"uploadpack.allowFilter=true", "uploadpack.allowAnySHA1InWant=true"}, nil)
-		})
+		conform(t, nil, filtering)
+	})
+	t.Run("http with a cache", func(t *testing.T) {
+		conform(t, &repository.Cache{Dir: t.TempDir()}, filtering)
 	})
 	t.Run("git protocol without filter", func(t *testing.T) {
-		conform(t, func(r *repositorytest.Repo) string { return r.ServeGit(nil) })
+		conform(t, nil, func(r *repositorytest.Repo) string { return r.ServeGit(nil) })
 	})
 }
 
-func conform(t *testing.T, serve func(*repositorytest.Repo) string) {
+func conform(t *testing.T, cache *repository.Cache, serve func(*repositorytest.Repo) string) {
 	modes := map[kptpkg.Mode]string{
 		kptpkg.Regular: repositorytest.Regular, kptpkg.Executable: repositorytest.Executable, kptpkg.Symlink: repositorytest.Symlink,
 	}
@@ -36,7 +40,7 @@ func conform(t *testing.T, serve func(*repositorytest.Repo) string) {
 		url := serve(r)
 		fresh := func() upstream.Source {
 			access := repository.Access{Network: []string{"127.0.0.1"}, FileRepos: []string{r.Dir}}
-			return upstream.Mux{upstream.TypeGit: upstream.Git{Client: &repository.Git{Access: access}}}
+			return upstream.Mux{upstream.TypeGit: upstream.Git{Client: &repository.Git{Access: access, Cache: cache}}}
 		}
 		return upstreamtest.Place{
 			Source: fresh(),

@@ -10,14 +10,10 @@ import (
 
 	"github.com/stoop-dev/stoop/orchestration/repository"
 	"github.com/stoop-dev/stoop/orchestration/repository/repositorytest"
-	"github.com/stoop-dev/stoop/orchestration/task"
 	"github.com/stoop-dev/stoop/orchestration/upstream"
 )
 
-var (
-	_ task.ReferenceResolver  = upstream.Registered{}
-	_ task.CredentialResolver = (*repository.CredentialsDir)(nil)
-)
+var _ upstream.Credentials = (*repository.CredentialsDir)(nil)
 
 func TestRegistered(t *testing.T) {
 	r := repositorytest.New(t)

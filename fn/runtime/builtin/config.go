@@ -25,16 +25,16 @@ type config struct {
 type pair struct{ key, value string }
 
 // readConfig returns the functionConfig of a call if it is a ConfigMap or one
-// of the fn.kpt.dev kinds.
+// of the other kinds.
 func readConfig(call *fn.Call, function string, kinds ...string) (*config, error) {
 	c := &config{function: function}
 	var names []string
 	for _, kind := range kinds {
-		if kind == "ConfigMap" {
-			names = append(names, "a ConfigMap (v1)")
-		} else {
-			names = append(names, fmt.Sprintf("a %s (%s)", kind, fnGroupVersion))
+		article := "a"
+		if strings.ContainsAny(kind[:1], "AEIOU") {
+			article = "an"
 		}
+		names = append(names, fmt.Sprintf("%s %s (%s)", article, kind, apiVersionOf(kind)))
 	}
 	c.expect = strings.Join(names, " or ")
 	if call.Config == nil || root(call.Config) == nil || len(root(call.Config).Content) == 0 {
@@ -42,14 +42,22 @@ func readConfig(call *fn.Call, function string, kinds ...string) (*config, error
 	}
 	c.node = root(call.Config)
 	c.kind = text(c.node, "kind")
-	apiVersion, want := text(c.node, "apiVersion"), fnGroupVersion
-	if c.kind == "ConfigMap" {
-		want = "v1"
-	}
-	if !slices.Contains(kinds, c.kind) || apiVersion != want {
+	apiVersion := text(c.node, "apiVersion")
+	if !slices.Contains(kinds, c.kind) || apiVersion != apiVersionOf(c.kind) {
 		return nil, c.errorf("kind", "functionConfig is %q of %q: expect %s", c.kind, apiVersion, c.expect)
 	}
 	return c, nil
+}
+
+// apiVersionOf returns the API version a kind of config has.
+func apiVersionOf(kind string) string {
+	switch kind {
+	case "ConfigMap":
+		return "v1"
+	case "PrefixTransformer":
+		return "builtin" // kustomize's
+	}
+	return fnGroupVersion
 }
 
 // errorf is an error about a field of the config.

@@ -1,6 +1,8 @@
 package builtin
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
@@ -73,21 +75,24 @@ func (t fieldTable) visitKind(kind string, o *fn.Object, n *yaml.Node, do func(m
 	}
 	for i := range t[kind] {
 		f := &t[kind][i]
-		if apiVersion != "" && (f.group != "" && f.group != group || f.version != "" && f.version != apiVersion[strings.Index(apiVersion, "/")+1:]) {
+		if apiVersion != "" && (f.group != "" && f.group != group || f.version != "" && f.version != versionOf(apiVersion)) {
 			continue
 		}
-		if err := f.visit(o, n, 0, do); err != nil {
+		if err := f.visit(o, n, 0, do, &entered{}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (f *field) visit(o *fn.Object, n *yaml.Node, depth int, do func(m *yaml.Node, path string) error) error {
-	n = deref(n)
+func (f *field) visit(o *fn.Object, n *yaml.Node, depth int, do func(m *yaml.Node, path string) error, been *entered) error {
+	n, first := been.enter(n, depth)
+	if !first {
+		return nil
+	}
 	if n.Kind == yaml.SequenceNode && depth > 0 {
 		for _, e := range n.Content {
-			if err := f.visit(o, e, depth, do); err != nil {
+			if err := f.visit(o, e, depth, do, been); err != nil {
 				return err
 			}
 		}
@@ -106,7 +111,63 @@ func (f *field) visit(o *fn.Object, n *yaml.Node, depth int, do func(m *yaml.Nod
 		}
 		next = child(n, f.path[depth])
 	}
-	return f.visit(o, next, depth+1, do)
+	return f.visit(o, next, depth+1, do, been)
+}
+
+// entered is what a walk along a path has gone into through aliases, by node and
+// place in the path. A walk goes into each once: a list may hold any number of
+// aliases of one node, or of itself.
+type entered map[entry]bool
+
+type entry struct {
+	node  *yaml.Node
+	depth int
+}
+
+// enter returns the node that n stands for, and whether the walk is to go into
+// it.
+func (e *entered) enter(n *yaml.Node, depth int) (*yaml.Node, bool) {
+	if n.Kind != yaml.AliasNode {
+		return n, true
+	}
+	at := entry{n.Alias, depth}
+	if (*e)[at] {
+		return n.Alias, false
+	}
+	if *e == nil {
+		*e = entered{}
+	}
+	(*e)[at] = true
+	return n.Alias, true
+}
+
+// scalarField is a field that holds a string: a key of mappings.
+type scalarField struct {
+	parents fieldTable // the mappings
+	key     string
+	create  bool // the field, and the mappings it is in, are made where they are missing
+}
+
+// scalarFields reads a table as one of strings, not of mappings. Where creating
+// is false no field is made, whatever the table says.
+func scalarFields(t fieldTable, creating bool) []scalarField {
+	var fields []scalarField
+	for _, kind := range slices.Sorted(maps.Keys(t)) {
+		for _, f := range t[kind] {
+			last := len(f.path) - 1
+			key, create := f.path[last], creating && f.create <= last
+			if f.path = f.path[:last]; !create {
+				f.create = last
+			}
+			fields = append(fields, scalarField{fieldTable{kind: {f}}, key, create})
+		}
+	}
+	return fields
+}
+
+// path is the field's path, below a path of its parents.
+func (f *scalarField) path(parents string) string {
+	return strings.TrimPrefix(parents+"."+f.key, ".")
 }
 
 // additionalFields reads a list of field specs from a config: group, version

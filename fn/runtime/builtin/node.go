@@ -156,6 +156,11 @@ func groupOf(apiVersion string) string {
 	return group
 }
 
+// versionOf returns the version of an apiVersion.
+func versionOf(apiVersion string) string {
+	return apiVersion[strings.Index(apiVersion, "/")+1:]
+}
+
 // refTo names a resource, whatever shape it has.
 func refTo(n *yaml.Node) *fn.ResourceRef {
 	return &fn.ResourceRef{

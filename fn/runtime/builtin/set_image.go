@@ -3,8 +3,6 @@ package builtin
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
@@ -22,14 +20,14 @@ func setImage(_ context.Context, call *fn.Call) error {
 		return err
 	}
 	at := "data"
-	var more []imageField
+	var more []scalarField
 	if c.kind == "SetImage" {
 		at = "image"
 		t, err := additionalFields(c, "additionalImageFields")
 		if err != nil {
 			return err
 		}
-		more = imageFields(t)
+		more = scalarFields(t, false)
 	}
 	data, err := c.pairs(at)
 	if err != nil {
@@ -67,7 +65,7 @@ func setImage(_ context.Context, call *fn.Call) error {
 		s.walk(o, n, "")
 		for _, f := range more {
 			err := f.parents.visit(o, n, func(m *yaml.Node, path string) error {
-				s.set(o, get(m, f.key), strings.TrimPrefix(path+"."+f.key, "."))
+				s.set(o, get(m, f.key), f.path(path))
 				return nil
 			})
 			if err != nil {
@@ -102,26 +100,6 @@ func (s *imageSetter) walk(o *fn.Object, n *yaml.Node, path string) {
 			}
 		}
 	}
-}
-
-// imageField is a field that a user names: a key of mappings.
-type imageField struct {
-	parents fieldTable
-	key     string
-}
-
-// imageFields takes the last element off every path.
-func imageFields(t fieldTable) []imageField {
-	var fields []imageField
-	for _, kind := range slices.Sorted(maps.Keys(t)) {
-		for _, f := range t[kind] {
-			last := len(f.path) - 1
-			key := f.path[last]
-			f.path, f.create = f.path[:last], last
-			fields = append(fields, imageField{fieldTable{kind: {f}}, key})
-		}
-	}
-	return fields
 }
 
 func (s *imageSetter) set(o *fn.Object, v *yaml.Node, path string) {

@@ -199,7 +199,7 @@ func (r *Repo) backend(config []string, wrap func(http.Handler) http.Handler) ht
 	env = append(env, configEnv(config)...)
 	git, err := exec.LookPath("git")
 	require.NoError(r.t, err)
-	var handler http.Handler = &cgi.Handler{Path: git, Args: []string{"http-backend"}, Env: append(env, fixedEnv()...), Stderr: new(bytes.Buffer)}
+	var handler http.Handler = &cgi.Handler{Path: git, Args: []string{"http-backend"}, Env: append(env, fixedEnv()...), Stderr: io.Discard}
 	if wrap != nil {
 		handler = wrap(handler)
 	}

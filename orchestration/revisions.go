@@ -1,0 +1,167 @@
+package orchestration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/stoop-dev/stoop/orchestration/api"
+	"github.com/stoop-dev/stoop/orchestration/task"
+)
+
+// localRevisions finds the revisions that a workspace declares, as they are
+// after their jobs; nil for a name that isn't declared.
+type localRevisions func(namespace, name string) (*task.Revision, error)
+
+// revisions finds package revisions by name: those declared in the workspace,
+// else those in registered repositories.
+type revisions struct {
+	handler *TaskHandler
+	local   localRevisions
+}
+
+// Revision implements task.Revisions.
+func (r revisions) Revision(ctx context.Context, namespace, name string) (*task.Revision, error) {
+	if r.local != nil {
+		if rev, err := r.local(namespace, name); rev != nil || err != nil {
+			return rev, err
+		}
+	}
+	if r.handler.References == nil {
+		return nil, errors.New("no PackageRevision of that name is declared, and no repository is registered where it could be: declare it, or a Repository that holds it")
+	}
+	ref, err := r.handler.References.Reference(ctx, namespace, name)
+	if err != nil {
+		return nil, fmt.Errorf("no PackageRevision of that name is declared; %w", err)
+	}
+	pkg, lock, err := r.handler.Upstream.Fetch(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return &task.Revision{
+		Name: name, Package: pkg, Published: true, Lock: &lock,
+		SameAs: func(repository, packageName string) bool {
+			// names are made of repository, path, package and workspace
+			return strings.HasPrefix(name, repository+"."+strings.ReplaceAll(packageName, "/", ".")+".")
+		},
+	}, nil
+}
+
+// references are the names of revisions that an order's tasks need, from the
+// given task on.
+func references(pr *api.PackageRevision, from int) []string {
+	var names []string
+	for _, t := range pr.Spec.Tasks[from:] {
+		switch {
+		case t.Clone != nil && t.Clone.UpstreamRef.UpstreamRef != nil:
+			names = append(names, t.Clone.UpstreamRef.UpstreamRef.Name)
+		case t.Edit != nil:
+			names = append(names, t.Edit.SourceRef.Name)
+		case t.Upgrade != nil:
+			names = append(names, t.Upgrade.OldUpstreamRef.Name, t.Upgrade.NewUpstreamRef.Name, t.Upgrade.LocalPackageRevisionRef.Name)
+		}
+	}
+	return names
+}
+
+// predecessor is the name of the revision that an order goes on from, empty for
+// one that makes a package from elsewhere.
+func predecessor(pr *api.PackageRevision) string {
+	if len(pr.Spec.Tasks) == 0 {
+		return ""
+	}
+	switch t := pr.Spec.Tasks[0]; {
+	case t.Edit != nil:
+		return t.Edit.SourceRef.Name
+	case t.Upgrade != nil:
+		return t.Upgrade.LocalPackageRevisionRef.Name
+	}
+	return ""
+}
+
+// chain puts the orders of one target in order, each going on from the one
+// before; nil when they aren't such a chain of revisions of one package.
+func chain(jobs []*job) []*job {
+	next := map[string]*job{} // by the name of the predecessor
+	var first *job
+	for _, j := range jobs {
+		a, b := j.revision.Spec, jobs[0].revision.Spec
+		if a.Repository != b.Repository || a.PackageName != b.PackageName {
+			return nil
+		}
+		name := predecessor(j.revision)
+		if find(jobs, j.revision.Metadata.Namespace, name) == nil {
+			if first != nil {
+				return nil
+			}
+			first = j
+			continue
+		}
+		if next[name] != nil {
+			return nil
+		}
+		next[name] = j
+	}
+	var out []*job
+	for j := first; j != nil && len(out) < len(jobs); j = next[j.revision.Metadata.Name] {
+		out = append(out, j)
+	}
+	if len(out) != len(jobs) {
+		return nil
+	}
+	return out
+}
+
+// find returns the job of the revision of that name: a namespace that one of the
+// two leaves out agrees with any.
+func find(jobs []*job, namespace, name string) *job {
+	var any *job
+	for _, j := range jobs {
+		m := j.revision.Metadata
+		switch {
+		case m.Name != name || name == "":
+		case m.Namespace == namespace:
+			return j
+		case m.Namespace == "" || namespace == "":
+			any = j
+		}
+	}
+	return any
+}
+
+// local finds revisions as j sees them.
+func (r *run) local(j *job) localRevisions {
+	return func(namespace, name string) (*task.Revision, error) {
+		d := r.byName(namespace, name)
+		if d == nil {
+			return nil, nil
+		}
+		rev := &task.Revision{
+			Name: name, Published: d.revision.IsPublished(),
+			SameAs: func(repository, packageName string) bool {
+				return d.revision.Spec.Repository == repository && d.revision.Spec.PackageName == packageName
+			},
+		}
+		switch {
+		case d == j || d == j.before:
+			rev.Current = true
+			rev.Package = r.packageAt(j.target)
+		case d.err != nil:
+			return nil, errors.New("it could not be carried out")
+		case d.after != nil:
+			return nil, fmt.Errorf("its content is gone from the workspace: target %q holds %s now; publish revisions to a registered repository to keep them", d.target, r.holder(d).revision.Metadata.Name)
+		default:
+			rev.Package = r.packageAt(d.target)
+		}
+		return rev, nil
+	}
+}
+
+// holder is the last of the chain that an order is part of.
+func (r *run) holder(j *job) *job {
+	for j.after != nil {
+		j = j.after
+	}
+	return j
+}
