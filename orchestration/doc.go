@@ -21,7 +21,7 @@
 //
 //	SetRuntime                     TaskHandler.Runtime
 //	SetRunnerOptionsResolver       TaskHandler.RunnerOptions
-//	SetRepoOpener                  TaskHandler.Upstream
+//	SetRepoOpener                  TaskHandler.Repositories (registered ones), TaskHandler.Upstream (any)
 //	SetCredentialResolver          TaskHandler.Credentials
 //	SetReferenceResolver           TaskHandler.References
 //	SetRepoOperationRetryAttempts  repository.Git.Attempts, behind TaskHandler.Upstream

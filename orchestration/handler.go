@@ -29,8 +29,11 @@ type TaskHandler struct {
 	// Credentials resolves the secrets that git upstreams name; nil: none can
 	// be had, and a secretRef is an error.
 	Credentials CredentialResolver
-	// References resolves the names of package revisions; nil: none is known,
-	// and cloning by name is an error.
+	// Repositories opens the repositories that a workspace declares, to find
+	// package revisions there by name; nil: none can be opened.
+	Repositories RepositoryOpener
+	// References resolves the names of package revisions that no declared
+	// repository has; nil: none is known.
 	References ReferenceResolver
 	// Status is whether Kptfiles get a render status; empty is task.StatusKeep.
 	Status task.StatusPolicy
@@ -53,6 +56,13 @@ type RunnerOptions struct {
 
 // CredentialResolver finds the credentials that a secretRef names.
 type CredentialResolver = task.CredentialResolver
+
+// RepositoryOpener opens registered repositories.
+type RepositoryOpener interface {
+	// Open returns what finds package revisions in the repositories. It reads
+	// nothing yet.
+	Open([]*api.Repository) ReferenceResolver
+}
 
 // ReferenceResolver says where the published package revision of that name is
 // kept, as seen from a namespace. Drafts and placeholders are refused.
@@ -97,8 +107,9 @@ func (h *TaskHandler) ApplyTask(ctx context.Context, draft Draft, repo *api.Repo
 // workspace is what a handler knows of the workspace that a draft is part of;
 // the zero value knows nothing.
 type workspace struct {
-	revisions localRevisions
-	unseen    func(*kptpkg.File) bool // as in task.Job
+	revisions  localRevisions
+	registered ReferenceResolver       // for the repositories it declares
+	unseen     func(*kptpkg.File) bool // as in task.Job
 }
 
 func (h *TaskHandler) applyTask(ctx context.Context, in workspace, draft Draft, repo *api.Repository, pr *api.PackageRevision, i int) (*Outcome, error) {
@@ -174,7 +185,7 @@ func (h *TaskHandler) run(ctx context.Context, in workspace, draft Draft, kind t
 	}
 	job.Package = pkg
 	job.Upstream, job.Credentials = h.Upstream, h.Credentials
-	job.Revisions, job.Unseen = revisions{h, in.revisions}, in.unseen
+	job.Revisions, job.Unseen = revisions{h, in}, in.unseen
 	job.Renderer = &render.Renderer{
 		Runtime: h.Runtime, ImagePrefix: opts.ImagePrefix,
 		Strict: opts.Strict, LenientResults: opts.LenientResults,

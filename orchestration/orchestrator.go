@@ -82,6 +82,9 @@ func Run(ctx context.Context, h *TaskHandler, ws kptpkg.Tree, opts Options) (kpt
 		return ws, nil, err
 	}
 	r := &run{handler: h, opts: opts, found: f, ws: ws}
+	if h.Repositories != nil {
+		r.registered = h.Repositories.Open(f.registered())
+	}
 	r.prepare()
 	r.carryOut(ctx)
 	return r.finish()
@@ -105,7 +108,10 @@ type run struct {
 	ws      kptpkg.Tree
 	jobs    []*job
 	names   map[string][]*job // by the name of their objects
-	targets map[string][]*job // by target, made on first use
+	// registered finds revisions in the repositories that the workspace
+	// declares; nil: none can be opened.
+	registered ReferenceResolver
+	targets    map[string][]*job // by target, made on first use
 }
 
 // job is an order being carried out.
@@ -395,7 +401,7 @@ func (r *run) do(ctx context.Context, j *job) {
 	}()
 	d := &draft{r.packageAt(j.target)}
 	repo := r.found.repository(j.revision)
-	in := workspace{revisions: r.local(j), unseen: r.opts.Unseen}
+	in := workspace{revisions: r.local(j), registered: r.registered, unseen: r.opts.Unseen}
 	var err error
 	switch j.action {
 	case ActionCreate:
@@ -561,6 +567,8 @@ func (j *job) summary() string {
 	switch {
 	case j.err != nil:
 		return ""
+	case j.action == ActionCreate && j.outcome.Lock != nil && j.outcome.Lock.OCI != nil:
+		return fmt.Sprintf("package %s cloned from %s and rendered: %s", j.target, j.outcome.Lock.OCI.Image, n)
 	case j.action == ActionCreate && j.outcome.Lock != nil:
 		l := j.outcome.Lock.Git
 		return fmt.Sprintf("package %s cloned from %s of %s at %s (commit %s) and rendered: %s", j.target, l.Directory, l.Repo, l.Ref, l.Commit, n)

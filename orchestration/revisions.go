@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/stoop-dev/stoop/orchestration/api"
+	"github.com/stoop-dev/stoop/orchestration/repository"
 	"github.com/stoop-dev/stoop/orchestration/task"
+	"github.com/stoop-dev/stoop/orchestration/upstream"
 )
 
 // localRevisions finds the revisions that a workspace declares, as they are
@@ -18,20 +22,17 @@ type localRevisions func(namespace, name string) (*task.Revision, error)
 // else those in registered repositories.
 type revisions struct {
 	handler *TaskHandler
-	local   localRevisions
+	in      workspace
 }
 
 // Revision implements task.Revisions.
 func (r revisions) Revision(ctx context.Context, namespace, name string) (*task.Revision, error) {
-	if r.local != nil {
-		if rev, err := r.local(namespace, name); rev != nil || err != nil {
+	if r.in.revisions != nil {
+		if rev, err := r.in.revisions(namespace, name); rev != nil || err != nil {
 			return rev, err
 		}
 	}
-	if r.handler.References == nil {
-		return nil, errors.New("no PackageRevision of that name is declared, and no repository is registered where it could be: declare it, or a Repository that holds it")
-	}
-	ref, err := r.handler.References.Reference(ctx, namespace, name)
+	ref, err := r.reference(ctx, namespace, name)
 	if err != nil {
 		return nil, fmt.Errorf("no PackageRevision of that name is declared; %w", err)
 	}
@@ -46,6 +47,50 @@ func (r revisions) Revision(ctx context.Context, namespace, name string) (*task.
 			return strings.HasPrefix(name, repository+"."+strings.ReplaceAll(packageName, "/", ".")+".")
 		},
 	}, nil
+}
+
+// reference asks the repositories of the workspace, then the handler's resolver.
+func (r revisions) reference(ctx context.Context, namespace, name string) (ref upstream.Ref, err error) {
+	err = errors.New("no repository is registered where it could be: declare it, or a Repository that holds it")
+	for _, known := range []ReferenceResolver{r.in.registered, r.handler.References} {
+		if known == nil {
+			continue
+		}
+		if ref, err = known.Reference(ctx, namespace, name); err == nil || !errors.Is(err, upstream.ErrNotFound) {
+			return ref, err
+		}
+	}
+	return ref, err
+}
+
+// GitRepositories opens registered repositories that are git repositories.
+// Others are passed over: no package revision is found in them by name.
+type GitRepositories struct {
+	Client      *repository.Git
+	Credentials CredentialResolver // nil: there are none
+}
+
+// Open implements RepositoryOpener.
+func (g GitRepositories) Open(declared []*api.Repository) ReferenceResolver {
+	r := upstream.Registered{Client: g.Client, Credentials: g.Credentials}
+	for _, d := range declared {
+		if git := d.Spec.Git; git != nil {
+			r.Repositories = append(r.Repositories, upstream.Repository{
+				Namespace: d.Metadata.Namespace, Name: d.Metadata.Name,
+				Repo: git.Repo, Branch: git.Branch, Directory: git.Directory, Secret: git.SecretRef.Name,
+			})
+		}
+	}
+	return r
+}
+
+// registered are the declared repositories, by namespace and name.
+func (f *found) registered() []*api.Repository {
+	var all []*api.Repository
+	for _, key := range slices.Sorted(maps.Keys(f.repositories)) {
+		all = append(all, f.repositories[key])
+	}
+	return all
 }
 
 // references are the names of revisions that an order's tasks need, from the

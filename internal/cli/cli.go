@@ -48,6 +48,7 @@ type app struct {
 	getenv   func(string) string
 	perms    permissions
 	runtimes runtimeFlags
+	sources  sourceFlags
 }
 
 // Main runs the command line and returns the exit code: 0 done, 1 failed (or
@@ -117,11 +118,12 @@ standard output. kpt fn eval, kpt fn render, kustomize and docker run -i call it
 	}
 	a.perms.flags(root.PersistentFlags(), a.getenv)
 	a.runtimes.flags(root.PersistentFlags())
+	a.sources.flags(root.PersistentFlags(), a.getenv)
 	f.flags(root.Flags())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError("%v: run `%s --help`", err, cmd.CommandPath())
 	})
-	root.AddCommand(a.runCommand(), a.renderCommand(), a.getCommand(), a.fnCommand(), a.serveCommand(), a.versionCommand())
+	root.AddCommand(a.runCommand(), a.renderCommand(), a.getCommand(), a.upgradeCommand(), a.diffCommand(), a.mergeCommand(), a.fnCommand(), a.serveCommand(), a.versionCommand())
 	return root
 }
 

@@ -145,6 +145,7 @@ func (a *app) plugin(ctx context.Context, config string, args []string) error {
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	a.perms.flags(flags, a.getenv)
 	a.runtimes.flags(flags)
+	a.sources.flags(flags, a.getenv)
 	h, done, err := a.handler("")
 	if err != nil {
 		return err

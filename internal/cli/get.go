@@ -54,7 +54,7 @@ func (a *app) get(ctx context.Context, from, to string, w writeFlags) error {
 	if err != nil {
 		return err
 	}
-	git := &repository.Git{Access: a.perms.access(access)}
+	git := a.git(access, true)
 	if ref == "" {
 		if ref, err = git.DefaultRef(ctx, repo); err != nil {
 			return err

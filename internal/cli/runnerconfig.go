@@ -13,9 +13,7 @@ import (
 
 	"github.com/stoop-dev/stoop/fn/runtime"
 	"github.com/stoop-dev/stoop/orchestration"
-	"github.com/stoop-dev/stoop/orchestration/repository"
 	"github.com/stoop-dev/stoop/orchestration/task"
-	"github.com/stoop-dev/stoop/orchestration/upstream"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
@@ -195,10 +193,7 @@ func (a *app) handler(dir string) (h *orchestration.TaskHandler, done func(), er
 	if err != nil {
 		return nil, nil, err
 	}
-	git := &repository.Git{Access: a.perms.access(repository.Access{})}
-	return &orchestration.TaskHandler{
-		RunnerOptions: rs.of,
-		Upstream:      upstream.Mux{upstream.TypeGit: upstream.Git{Client: git}},
-		Status:        task.StatusPolicy(a.perms.status),
-	}, rs.close, nil
+	h = &orchestration.TaskHandler{RunnerOptions: rs.of, Status: task.StatusPolicy(a.perms.status)}
+	a.fill(h)
+	return h, rs.close, nil
 }

@@ -421,16 +421,17 @@ func unknownField(n *yaml.Node, known fields) *yaml.Node {
 	return nil
 }
 
-// Matches says whether the selector matches a resource.
+// Matches says whether the selector matches a resource, whatever form that has.
 func (s Selector) Matches(r *yaml.RNode) bool {
-	if s.APIVersion != "" && s.APIVersion != r.GetApiVersion() ||
-		s.Kind != "" && s.Kind != r.GetKind() ||
-		s.Name != "" && s.Name != r.GetName() ||
-		s.Namespace != "" && s.Namespace != r.GetNamespace() {
+	root := r.YNode()
+	if s.APIVersion != "" && s.APIVersion != text(field(root, "apiVersion")) ||
+		s.Kind != "" && s.Kind != text(field(root, "kind")) ||
+		s.Name != "" && s.Name != Name(root) ||
+		s.Namespace != "" && s.Namespace != Namespace(root) {
 		return false
 	}
-	return (len(s.Labels) == 0 || subset(s.Labels, r.GetLabels())) &&
-		(len(s.Annotations) == 0 || subset(s.Annotations, r.GetAnnotations()))
+	return (len(s.Labels) == 0 || subset(s.Labels, texts(field(field(root, "metadata"), "labels")))) &&
+		(len(s.Annotations) == 0 || subset(s.Annotations, Annotations(root)))
 }
 
 func subset(want, have map[string]string) bool {

@@ -69,6 +69,7 @@ func (k *KptfileEditor) SetUpstream(u Upstream) {
 		addField(git, "ref", scalar(u.Git.Ref))
 		addField(n, "git", git)
 	}
+	addImage(n, u.OCI)
 	if u.UpdateStrategy != "" {
 		addField(n, "updateStrategy", scalar(u.UpdateStrategy))
 	}
@@ -87,7 +88,17 @@ func (k *KptfileEditor) SetUpstreamLock(l UpstreamLock) {
 		addField(git, "commit", scalar(l.Git.Commit))
 		addField(n, "git", git)
 	}
+	addImage(n, l.OCI)
 	k.update("upstreamLock", n)
+}
+
+// addImage adds the field oci to an upstream or its lock, where it has one.
+func addImage(n *yaml.Node, o *OCI) {
+	if o != nil {
+		oci := mapping()
+		addField(oci, "image", scalar(o.Image))
+		addField(n, "oci", oci)
+	}
 }
 
 // SetInfo sets the fields of info that n, a mapping, holds; others stay.

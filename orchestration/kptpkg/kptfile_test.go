@@ -187,3 +187,21 @@ func TestSelects(t *testing.T) {
 		assert.Equal(t, c.want, c.f.Selects(resource), what)
 	}
 }
+
+// kyaml's own readers panic on some of these.
+func TestSelectorMatchesHostileResources(t *testing.T) {
+	selectors := []kptpkg.Selector{
+		{APIVersion: "v1"}, {Kind: "A"}, {Name: "n"}, {Namespace: "n"}, {Labels: map[string]string{"a": ""}}, {Annotations: map[string]string{"a": ""}},
+	}
+	for _, resource := range []string{
+		"metadata: {labels: [a], annotations: [a]}", "metadata: [a]", "metadata: a", "metadata:", "[a]", "a", "{}",
+		"{apiVersion: [v1], kind: {a: A}, metadata: {name: [n], namespace: {n: n}, labels: a, annotations: {b: [a]}}}",
+		"metadata: &m {labels: &l [*l], annotations: {? [a] : b}, name: *m}",
+	} {
+		r := yaml.MustParse(resource)
+		for _, s := range selectors {
+			assert.False(t, s.Matches(r), "%+v on %s", s, resource)
+		}
+	}
+	assert.True(t, kptpkg.Selector{Labels: map[string]string{"a": "1"}}.Matches(yaml.MustParse("metadata: {labels: {a: 1, b: [c]}}")))
+}

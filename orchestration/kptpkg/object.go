@@ -11,7 +11,11 @@ func Namespace(root *yaml.Node) string { return text(field(field(root, "metadata
 
 // Annotations are those of an object that are text; nil when there are none.
 func Annotations(root *yaml.Node) map[string]string {
-	n := field(field(root, "metadata"), "annotations")
+	return texts(field(field(root, "metadata"), "annotations"))
+}
+
+// texts are the values of a mapping as [text] has them, nil when n is none.
+func texts(n *yaml.Node) map[string]string {
 	if n == nil || n.Kind != yaml.MappingNode {
 		return nil
 	}

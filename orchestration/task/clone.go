@@ -45,8 +45,6 @@ func fetchUpstream(ctx context.Context, j *Job) (kptpkg.Tree, error) {
 func (j *Job) fetch(ctx context.Context) (t kptpkg.Tree, from string, err error) {
 	up := j.Task.Clone.UpstreamRef
 	switch {
-	case up.OCI != nil:
-		return t, "", j.notBuilt("oci", "cloning from OCI is not built yet: clone from git")
 	case up.UpstreamRef != nil:
 		rev, err := j.published(ctx, "upstreamRef.upstreamRef.name", up.UpstreamRef.Name)
 		if err != nil {
@@ -54,11 +52,18 @@ func (j *Job) fetch(ctx context.Context) (t kptpkg.Tree, from string, err error)
 		}
 		j.Lock = rev.Lock
 		return rev.Package, fmt.Sprintf("package revision %q", rev.Name), nil
+	case up.OCI != nil:
+		t, lock, err := j.Upstream.Fetch(ctx, upstream.Ref{Type: upstream.TypeOCI, OCI: &upstream.OCIRef{Image: up.OCI.Image}})
+		if err != nil {
+			return t, "", j.fieldError("oci.image", err.Error(), err)
+		}
+		j.Lock = &lock
+		return t, "image " + up.OCI.Image, nil
 	}
 	git := &upstream.GitRef{Repo: up.Git.Repo, Ref: up.Git.Ref, Directory: up.Git.Directory}
 	if secret := up.Git.SecretRef.Name; secret != "" {
 		if j.Credentials == nil {
-			return t, "", j.notBuilt("git.secretRef", fmt.Sprintf("secret %q: reading credentials is not built yet: take secretRef out and use a repository that needs none", secret))
+			return t, "", j.fieldError("git.secretRef", fmt.Sprintf("secret %q: no credentials are allowed; allow them with --credentials-dir=DIR or STOOP_CREDENTIALS_DIR=DIR, or take secretRef out", secret), nil)
 		}
 		if git.Credential, err = j.Credentials.Credential(ctx, j.Revision.Metadata.Namespace, secret); err != nil {
 			return t, "", j.fieldError("git.secretRef", fmt.Sprintf("secret %q: %v", secret, err), err)
@@ -70,10 +75,6 @@ func (j *Job) fetch(ctx context.Context) (t kptpkg.Tree, from string, err error)
 	}
 	j.Lock = &lock
 	return t, fmt.Sprintf("directory %s of %s at %s", lock.Git.Directory, lock.Git.Repo, lock.Git.Ref), nil
-}
-
-func (j *Job) notBuilt(field, message string) error {
-	return j.fieldError(field, message, api.ErrNotBuilt)
 }
 
 // fieldError is an error about a field of the clone task's upstream.
@@ -103,14 +104,18 @@ func lockUpstream(_ context.Context, j *Job) (kptpkg.Tree, error) {
 	}
 	return j.Package.EditKptfile(".", func(k *kptpkg.KptfileEditor) error {
 		k.SetName(j.Revision.Spec.PackageName)
-		if j.Lock == nil {
-			return nil
+		switch l := j.Lock; {
+		case l == nil:
+		case l.OCI != nil:
+			k.SetUpstream(kptpkg.Upstream{Type: "oci", UpdateStrategy: strategy, OCI: &kptpkg.OCI{Image: j.Task.Clone.UpstreamRef.OCI.Image}})
+			k.SetUpstreamLock(kptpkg.UpstreamLock{Type: "oci", OCI: &kptpkg.OCI{Image: l.OCI.Image}})
+		default:
+			git := l.Git
+			k.SetUpstream(kptpkg.Upstream{Type: "git", UpdateStrategy: strategy,
+				Git: &kptpkg.Git{Repo: git.Repo, Directory: git.Directory, Ref: git.Ref}})
+			k.SetUpstreamLock(kptpkg.UpstreamLock{Type: "git",
+				Git: &kptpkg.GitLock{Repo: git.Repo, Directory: git.Directory, Ref: git.Ref, Commit: git.Commit}})
 		}
-		l := j.Lock.Git
-		k.SetUpstream(kptpkg.Upstream{Type: "git", UpdateStrategy: strategy,
-			Git: &kptpkg.Git{Repo: l.Repo, Directory: l.Directory, Ref: l.Ref}})
-		k.SetUpstreamLock(kptpkg.UpstreamLock{Type: "git",
-			Git: &kptpkg.GitLock{Repo: l.Repo, Directory: l.Directory, Ref: l.Ref, Commit: l.Commit}})
 		return nil
 	})
 }

@@ -111,6 +111,9 @@ func TestHostileShapes(t *testing.T) {
 		"apply-replacements": `{apiVersion: fn.kpt.dev/v1alpha1, kind: ApplyReplacements, replacements: [
 			{source: {kind: A, fieldPath: spec.x}, targets: [{select: {kind: B}, fieldPaths: [spec.x.y]}]}]}`,
 		"delete-annotations": "apiVersion: v1\nkind: ConfigMap\ndata: {annotationKeys: a}",
+		"set-name-prefix":    "apiVersion: v1\nkind: ConfigMap\ndata: {prefix: x-}",
+		"ensure-name-substring": `{apiVersion: fn.kpt.dev/v1alpha1, kind: EnsureNameSubstring, substring: x-, editMode: prepend,
+			additionalNameFields: [{path: spec/template/spec/name, create: true}, {path: metadata}, {path: a/b}]}`,
 	}
 	resources := []string{
 		"[]", "x", "null", "{}", "metadata: [a]", "metadata: x", "metadata: {annotations: [a]}", "metadata: {annotations: x, labels: [b]}",
@@ -119,7 +122,9 @@ func TestHostileShapes(t *testing.T) {
 		"{kind: RoleBinding, apiVersion: rbac.authorization.k8s.io/v1, subjects: [x, [], {namespace: [a]}], metadata: {name: {}, namespace: {}}}",
 		"{? [a, b] : c, ? {d: e} : f, metadata: {? [x] : y}}",
 		"a: &a {b: [&c x, *c, *c]}\nmetadata: &m {labels: *a, annotations: *a}\nspec: *m",
-		"a: &a [*a]", "{<<: {kind: Service, apiVersion: v1}}",
+		"a: &a [*a]", "{kind: Deployment, apiVersion: apps/v1, metadata: {name: d}, spec: {template: &a [*a, x]}}",
+		"{kind: RoleBinding, apiVersion: rbac.authorization.k8s.io/v1, metadata: {name: d}, roleRef: [{}], subjects: &a [*a, {name: [d]}]}",
+		"{<<: {kind: Service, apiVersion: v1}}",
 		"{kind: Kptfile, apiVersion: kpt.dev/v1, pipeline: {mutators: [x, {image: apply-setters, configMap: [a]}, {image: apply-setters, configPath: ../..}]}}",
 	}
 	for _, f := range functions() {

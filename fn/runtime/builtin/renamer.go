@@ -92,11 +92,8 @@ func (r *renamer) setField(o *fn.Object, n *yaml.Node, f *scalarField) error {
 		if v != nil && v.Kind != yaml.ScalarNode {
 			return fieldError(o, path, "expect a string")
 		}
-		if (v == nil || isNull(v)) && !f.create {
-			return nil
-		}
 		old := text(m, f.key)
-		if old == "" && !f.create {
+		if old == "" && (!f.create || path == "metadata.name") {
 			return nil
 		}
 		if to := r.rename(old); to != old {

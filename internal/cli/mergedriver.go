@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+	"github.com/stoop-dev/stoop/orchestration/merge"
+)
+
+// maxMergeFile is how large a file may be that is merged by itself.
+const maxMergeFile = 64 << 20
+
+// mergeFiles merges three versions of one file and writes the result to the
+// second of them, as git wants it of a merge driver. name is the file's own: it
+// says how to read it. With conflicts left the file gets local's values there,
+// and the error is exitError, for which git takes the file to be in conflict.
+func (a *app) mergeFiles(files [3]string, name string, opts merge.Options) error {
+	var trees [3]kptpkg.Tree
+	base := path.Base(filepath.ToSlash(name))
+	for i, file := range files {
+		text, err := readMergeFile(file)
+		if err != nil {
+			return err
+		}
+		if trees[i], err = kptpkg.NewTree(kptpkg.NewFile(base, kptpkg.Regular, text)); err != nil {
+			return err
+		}
+	}
+	if base == kptpkg.KptfileName {
+		if err := checkOrigins(name, trees, opts); err != nil {
+			return err
+		}
+		opts.Strategy = merge.CopyMerge // takes what upstream changed in a Kptfile's upstream and lock, and its one file is a Kptfile
+	}
+	res, err := merge.Merge(trees[0], trees[1], trees[2], opts)
+	var open *merge.ConflictError
+	if errors.As(err, &open) {
+		opts.OnConflict = merge.TakeLocal
+		res, err = merge.Merge(trees[0], trees[1], trees[2], opts)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	var text []byte
+	if f := res.Tree.File(base); f != nil {
+		if text, err = f.Bytes(); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if err := os.WriteFile(files[1], text, 0o666); err != nil {
+		return err
+	}
+	if open == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: both sides changed %s differently: the file has local's values there; change what should be upstream's, then git add it\n%s",
+		name, places(len(open.Conflicts)), strings.TrimSuffix(open.Conflicts.Table(), "\n"))
+}
+
+func places(n int) string {
+	if n == 1 {
+		return "1 place"
+	}
+	return fmt.Sprintf("%d places", n)
+}
+
+// checkOrigins refuses to choose between two upgrades of one package: a Kptfile
+// whose lock says one version while the resources are of another would spoil
+// every later upgrade.
+func checkOrigins(name string, trees [3]kptpkg.Tree, opts merge.Options) error {
+	if opts.OnConflict == merge.TakeUpstream {
+		return nil
+	}
+	var locks [3]string
+	for i, t := range trees {
+		k, err := t.Kptfile(".")
+		if err != nil {
+			return nil // merging says what is wrong with it, or that it is new
+		}
+		if l := k.UpstreamLock; l != nil && l.Git != nil {
+			locks[i] = l.Git.Ref + " (commit " + l.Git.Commit + ")"
+		}
+	}
+	if locks[0] == locks[1] || locks[0] == locks[2] || locks[1] == locks[2] {
+		return nil
+	}
+	return fmt.Errorf("%s: upstreamLock: both sides upgraded the package, to %s and to %s: keep one side's package and upgrade it anew (stoop upgrade)", name, locks[1], locks[2])
+}
+
+func readMergeFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, usageError("%v: name a file", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxMergeFile+1))
+	if err != nil {
+		return nil, usageError("%v: name a file", err)
+	}
+	if len(text) > maxMergeFile {
+		return nil, fmt.Errorf("%s has more than %d MiB", name, maxMergeFile>>20)
+	}
+	return text, nil
+}
