@@ -253,10 +253,17 @@ func readNodes(d *yamldoc.Doc) (l *List, ok bool, err error) {
 		return nil, false, fmt.Errorf("reading the resource list: line %d: items must be a list", items.Line)
 	}
 	if items != nil {
-		if err := deAnchor(items); err != nil {
-			return nil, false, fmt.Errorf("reading the resource list: %w", err)
-		}
+		// items must stand alone: an alias of one may point into another
+		aliases := newExpander(items.Content)
 		for i, n := range items.Content {
+			if n.Kind == yaml.AliasNode {
+				n, err = aliases.value(n, 0)
+			} else {
+				err = aliases.expand(n, n)
+			}
+			if err != nil {
+				return nil, false, fmt.Errorf("reading the resource list: item %d: %w", i, err)
+			}
 			text, err := yamldoc.FromNode(n).Bytes()
 			if err != nil {
 				return nil, false, fmt.Errorf("reading the resource list: item %d: %w", i, err)
@@ -266,17 +273,6 @@ func readNodes(d *yamldoc.Doc) (l *List, ok bool, err error) {
 	}
 	l.resultsN = len(l.Results)
 	return l, true, nil
-}
-
-// deAnchor makes items stand alone: an alias of one item may point into
-// another.
-func deAnchor(items *yaml.Node) error {
-	for _, it := range items.Content {
-		if err := yaml.NewRNode(it).DeAnchor(); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Write writes the list. What is unchanged is written as it was read.
@@ -316,6 +312,7 @@ func (l *List) Bytes() ([]byte, error) {
 		}
 	}
 	results := unique(l.Results)
+	came := len(unique(l.Results[:min(l.resultsN, len(l.Results))]))
 	wroteItems, wroteResults := false, false
 	for _, s := range segments {
 		endLine(&b)
@@ -325,7 +322,7 @@ func (l *List) Bytes() ([]byte, error) {
 			if err := l.writeItems(&b, s.text); err != nil {
 				return nil, err
 			}
-		case s.key == "results" && len(results) != l.resultsN:
+		case s.key == "results" && len(results) != came:
 			wroteResults = true
 			if err := writeResults(&b, results); err != nil {
 				return nil, err
@@ -556,7 +553,8 @@ func cutItem(ls [][]byte, dash int) (*Item, bool) {
 			doc = append(doc, line[col:]...)
 			continue
 		}
-		if len(bytes.TrimSpace(line)) == 0 {
+		// comments may stand further to the left
+		if t := bytes.TrimSpace(line); len(t) == 0 || t[0] == '#' && indentOf(line) < col {
 			doc = append(doc, bytes.TrimLeft(line[:min(col, len(line))], " ")...)
 			doc = append(doc, line[min(col, len(line)):]...)
 			continue
