@@ -20,7 +20,7 @@ say '# an upstream git repository with one tagged package'
 cp -R examples/upstream "$work/upstream"
 git init -q -b main "$work/upstream"
 git -C "$work/upstream" add .
-git -C "$work/upstream" -c user.name=demo -c user.email=demo@example.com commit -q -m 'redis v1'
+git -C "$work/upstream" -c commit.gpgsign=false -c user.name=demo -c user.email=demo@example.com commit -q -m 'redis v1'
 git -C "$work/upstream" tag redis/v1
 git -C "$work/upstream" log --oneline --decorate
 

@@ -81,6 +81,9 @@ func Run(ctx context.Context, h *TaskHandler, ws kptpkg.Tree, opts Options) (kpt
 	if err != nil {
 		return ws, nil, err
 	}
+	if opts.Only != "" && !slices.ContainsFunc(f.orders, func(o *order) bool { return o.file == opts.Only }) {
+		return ws, nil, fmt.Errorf("%s: holds no order: an order is a PackageRevision with annotation %s: \"true\" that belongs to the root package", opts.Only, api.LocalConfigAnnotation)
+	}
 	r := &run{handler: h, opts: opts, found: f, ws: ws}
 	if h.Repositories != nil {
 		r.registered = h.Repositories.Open(f.registered())
@@ -255,6 +258,9 @@ func (r *run) prepareOne(j *job) error {
 		j.note = fmt.Sprintf("the object changed but its lifecycle is %s: the package stays as it is; set spec.lifecycle to Draft to change it", pr.Lifecycle())
 	case j.action == ActionUpdate && r.ws.File(path.Join(target, kptpkg.KptfileName)) == nil:
 		return j.fail("", fmt.Sprintf("target %q holds no Kptfile any more: put the package back, or remove the annotations %s and %s to make it anew", target, api.AppliedAnnotation, api.ObservedAnnotation))
+	}
+	if j.action == ActionNone && r.opts.RefuseCreation == "" && r.ws.File(path.Join(target, kptpkg.KptfileName)) == nil {
+		j.note = fmt.Sprintf("target %q holds no Kptfile any more: put the package back, or remove the annotations %s and %s to make it anew", target, api.AppliedAnnotation, api.ObservedAnnotation)
 	}
 	if target == "." && (j.action == ActionCreate || j.action == ActionUpdate) {
 		return r.mayWorkInPlace(j)

@@ -221,7 +221,7 @@ func (o *origin) checkTag(ctx context.Context, from upstream.Source, now upstrea
 		return err
 	}
 	return kptfileError("upstream.git.ref", fmt.Sprintf(
-		"tag %s of %s moved since it was locked: it was commit %s and is %s now; tags shouldn't, so ask there why; to go there all the same give the commit as the ref, @%[4]s",
+		"tag %s of %s moved since it was locked: upstreamLock has commit %s, and the tag is at %s now; tags should stay, so find out why; to go there all the same give that commit as the ref, @%[4]s",
 		now.Ref, now.Repo, o.lock.Commit, now.Commit), nil)
 }
 

@@ -57,7 +57,7 @@ type app struct {
 func Main(args []string, in io.Reader, out, errw io.Writer, getenv func(string) string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	a := &app{in: in, out: out, err: errw, getenv: getenv}
+	a := &app{in: in, out: out, err: plain{errw}, getenv: getenv}
 	err := a.execute(ctx, args)
 	if err == nil {
 		return 0

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/stoop-dev/stoop/fn"
 )
@@ -46,16 +45,9 @@ func severityOf(r fn.Result) fn.Severity {
 	return r.Severity
 }
 
-// oneLine keeps what others wrote from looking like lines of ours, and from
-// telling the terminal what to do.
+// oneLine keeps what others wrote from looking like lines of ours.
 func oneLine(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\n' && r != '\t' {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, strings.TrimSpace(s))
-	return strings.ReplaceAll(s, "\n", "\n  ")
+	return strings.ReplaceAll(strings.TrimSpace(s), "\n", "\n  ")
 }
 
 // printError writes an error, a line for each that was joined into it.

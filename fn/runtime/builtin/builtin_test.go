@@ -229,6 +229,7 @@ func BenchmarkFunctions(b *testing.B) {
 		{"set-annotations", "{apiVersion: v1, kind: ConfigMap, data: {app: x, tier: y}}"},
 		{"apply-setters", "{apiVersion: v1, kind: ConfigMap, data: {image: nginx, name: x}}"},
 		{"starlark", "{apiVersion: v1, kind: ConfigMap, data: {source: 'x = 1'}}"},
+		{"ensure-name-substring", "{apiVersion: v1, kind: ConfigMap, data: {prepend: x-}}"},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			const resources = 1000

@@ -3,6 +3,7 @@ package builtin
 import (
 	"cmp"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -240,7 +241,7 @@ func (f *referenceFixer) walk(n *yaml.Node, depth int, at string) {
 	case !first:
 	case n.Kind == yaml.SequenceNode:
 		for i, e := range n.Content {
-			f.walk(e, depth, fmt.Sprintf("%s[%d]", at, i))
+			f.walk(e, depth, at+"["+strconv.Itoa(i)+"]")
 		}
 	case depth < len(f.ref.path):
 		key := f.ref.path[depth]

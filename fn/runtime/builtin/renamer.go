@@ -18,7 +18,8 @@ import (
 //
 // References are those of kustomize's default configuration, see
 // [nameReferences]. Selectors, labels, and the config.kubernetes.io/depends-on
-// annotation aren't among them.
+// annotation aren't among them. A name with an anchor is one value: it changes
+// wherever the document has an alias of it.
 type renamer struct {
 	function string
 	call     *fn.Call
