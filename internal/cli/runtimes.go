@@ -36,6 +36,7 @@ type limits struct {
 	timeout   time.Duration
 	memory    byteSize
 	cpu       time.Duration
+	cpus      float64
 	processes int
 }
 
@@ -50,6 +51,7 @@ func (f *runtimeFlags) flags(fs *pflag.FlagSet) {
 	fs.DurationVar(&f.limits.timeout, "function-timeout", 4*time.Minute, "how long one call of a function may take")
 	fs.Var(&f.limits.memory, "function-memory", "memory of one executable or container, `BYTES` with k, M or G; 0: no limit")
 	fs.DurationVar(&f.limits.cpu, "function-cpu", 0, "processor time of one executable; 0: no limit")
+	fs.Float64Var(&f.limits.cpus, "function-cpus", 0, "processors of one container, 1.5 for one and a half; 0: no limit")
 	fs.IntVar(&f.limits.processes, "function-processes", 0, "processes of one executable or container; 0: no limit")
 }
 
@@ -90,7 +92,7 @@ func (f *runtimeFlags) chain(p *permissions, l limits, only []string) (r runtime
 		case "container":
 			r = append(r, &runtime.Container{
 				Allow: p.container, AllowAny: slices.Contains(p.container, anyValue),
-				Engine: f.engine, Pull: pull, Timeout: l.timeout, Memory: int64(l.memory), Processes: l.processes,
+				Engine: f.engine, Pull: pull, Timeout: l.timeout, Memory: int64(l.memory), CPUs: l.cpus, Processes: l.processes,
 			})
 		}
 	}

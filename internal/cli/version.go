@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 	"github.com/stoop-dev/stoop/fn/runtime/builtin"
@@ -33,12 +35,21 @@ func (a *app) fnCommand() *cobra.Command {
 	cmd.AddCommand(&cobra.Command{
 		Use:   "list",
 		Short: "List the functions that are built in",
+		Long:  "Lists the functions that run in process, the versions whose behaviour they have,\nand the images they answer for.",
 		Args:  exactArgs(0, "no arguments"),
 		RunE: func(*cobra.Command, []string) error {
+			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "IMAGE\tVERSIONS\tDOES")
+			var others []string
 			for _, f := range builtin.List() {
-				fmt.Fprintf(a.out, "%-32s %s\n", f.Name, f.Doc)
+				fmt.Fprintf(w, "%s\t%s\t%s\n", f.Images[0], strings.Join(f.Versions, " "), f.Doc)
+				others = f.Images[1:]
+				for i, image := range others {
+					others[i] = strings.ReplaceAll(image, f.Name, "NAME")
+				}
 			}
-			return nil
+			fmt.Fprintf(w, "\nEach is also found as %s.\n", strings.Join(others, ", "))
+			return w.Flush()
 		},
 	})
 	return cmd

@@ -214,10 +214,10 @@ func (t referenceTargets) find(kind *targetKind, name, in string) (namespace str
 // fixReferences changes the references in a resource to those that were
 // renamed.
 func (r *renamer) fixReferences(o *fn.Object, n *yaml.Node, targets referenceTargets) {
-	apiVersion := text(n, "apiVersion")
+	apiVersion, namespace := text(n, "apiVersion"), effectiveNamespace(n)
 	for _, ref := range nameReferences().references[text(n, "kind")] {
 		if selects(ref.group, ref.version, apiVersion) {
-			f := referenceFixer{renamer: r, object: o, namespace: effectiveNamespace(n), ref: ref, targets: targets}
+			f := referenceFixer{renamer: r, object: o, namespace: namespace, ref: ref, targets: targets}
 			f.walk(n, 0, "")
 		}
 	}
