@@ -168,9 +168,89 @@ func (h *TaskHandler) update(ctx context.Context, in workspace, draft Draft, rep
 	return out, nil
 }
 
-// DoPRResourceMutations replaces a package's resources.
-func (h *TaskHandler) DoPRResourceMutations(context.Context, *api.PackageRevision, Draft, *api.PackageRevisionResources, *api.PackageRevisionResources) (*api.RenderStatus, error) {
-	return nil, fmt.Errorf("replacing a package's resources is %w: edit the files instead", ErrNotBuilt)
+// pushOnFailure on a PackageRevision has its package saved although it can't be
+// rendered; the name is Porch's.
+const pushOnFailure = "porch.kpt.dev/push-on-render-failure"
+
+// DoPRResourceMutations replaces the draft's package by newRes, whose resources
+// get back the comments the old ones had, and renders it. The RenderStatus says
+// how the render went, also when it failed; it is nil when it wasn't reached.
+//
+// oldRes says which content newRes was made from: where the draft holds
+// something else by now the error says so and nothing is changed; nil skips
+// that. When the render fails the draft is updated only if pr has annotation
+// porch.kpt.dev/push-on-render-failure: with what the Kptfile's annotation
+// kpt.dev/save-on-render-failure asks to be kept, else with what was given.
+func (h *TaskHandler) DoPRResourceMutations(ctx context.Context, pr *api.PackageRevision, draft Draft, oldRes, newRes *api.PackageRevisionResources) (*api.RenderStatus, error) {
+	if err := newRes.Validate(); err != nil {
+		return nil, err
+	}
+	if pr.Lifecycle() != api.Draft {
+		return nil, resultError(pr, "spec.lifecycle", fmt.Sprintf("is %s: only the content of a Draft can be replaced; set it to Draft, or make a new revision (edit)", pr.Lifecycle()), nil)
+	}
+	pkg, err := draft.Resources(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the package: %w", err)
+	}
+	if oldRes != nil {
+		if err := unchangedSince(pkg, oldRes); err != nil {
+			return nil, err
+		}
+	}
+	kind, _ := task.Find("replace")
+	job := &task.Job{Revision: pr, Resources: newRes}
+	out, err := h.run(ctx, workspace{}, draft, kind, job)
+	if out == nil || out.Rendered == nil {
+		return nil, err
+	}
+	status := renderStatus(out.Rendered, err)
+	var failed *render.Error
+	if !errors.As(err, &failed) || pr.Metadata.Annotations[pushOnFailure] != "true" {
+		return status, err
+	}
+	if saveErr := draft.UpdateResources(ctx, out.Rendered.Tree, nil); saveErr != nil {
+		return status, errors.Join(err, fmt.Errorf("saving the package that failed to render: %w", saveErr))
+	}
+	return status, err
+}
+
+// unchangedSince refuses to replace a package that isn't what the caller saw.
+func unchangedSince(pkg kptpkg.Tree, seen *api.PackageRevisionResources) error {
+	content, err := seen.Files()
+	if err != nil {
+		return err
+	}
+	for p, text := range content {
+		f := pkg.File(p)
+		if f == nil {
+			return resultError(seen, "spec.resources["+p+"]", "the package no longer has this file: read it again and repeat the change", nil)
+		}
+		b, err := f.Bytes()
+		if err != nil {
+			return err
+		}
+		if string(b) != string(text) {
+			return resultError(seen, "spec.resources["+p+"]", "the package has another content by now: read it again and repeat the change", nil)
+		}
+	}
+	return nil
+}
+
+// renderStatus is how a render went, in Porch's form.
+func renderStatus(r *render.Rendered, err error) *api.RenderStatus {
+	list := r.ResultList()
+	status := &api.RenderStatus{}
+	status.Result.APIVersion, status.Result.Kind = list.APIVersion, list.Kind
+	status.Result.Metadata.Name, status.Result.ExitCode = list.Metadata.Name, list.ExitCode
+	for _, f := range list.Items {
+		status.Result.Items = append(status.Result.Items, api.FunctionResult{
+			Image: f.Image, Exec: f.Exec, Stderr: f.Stderr, ExitCode: f.ExitCode, Results: f.Results,
+		})
+	}
+	if err != nil {
+		status.Error = err.Error()
+	}
+	return status
 }
 
 // run runs a kind over the draft and updates it once.

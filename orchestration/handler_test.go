@@ -246,13 +246,6 @@ func TestDoPRMutations(t *testing.T) {
 	}
 }
 
-func TestDoPRResourceMutationsIsRefused(t *testing.T) {
-	draft := &memory{}
-	_, err := handlerOf().DoPRResourceMutations(t.Context(), revision("web"), draft, &api.PackageRevisionResources{}, &api.PackageRevisionResources{})
-	require.ErrorIs(t, err, orchestration.ErrNotBuilt)
-	assert.Empty(t, draft.saves)
-}
-
 // panics is a runtime whose functions all panic.
 type panics struct{}
 

@@ -1,14 +1,16 @@
 //go:build unix
 
-// Conformance holds a stoop against recorded answers of kpt fn render:
+// Conformance holds a stoop against recorded answers of kpt fn render and of
+// kpt's merges:
 //
 //	conformance CASES STOOP
 //
-// CASES is a folder with a runner in run-cases and cases in kpt-render, STOOP
-// the program to try. A case holds when its exit code, resources, results file
-// and standard output are kpt's; standard error and the comments that stoop
-// keeps in Kptfiles may differ. Of the cases that show faults of kpt those
-// listed in better must differ.
+// CASES is a folder with a runner in run-cases, cases in kpt-render and merges in
+// merge, STOOP the program to try. A case of render holds when its exit code,
+// resources, results file and standard output are kpt's; standard error and the
+// comments that stoop keeps in Kptfiles may differ. A merge holds when the files
+// and what they say are kpt's. Of the cases that show faults of kpt those listed
+// in better and betterMerges must differ.
 //
 // The runner calls functions through a stand-in for docker that runs native
 // programs; this program is all of them, by the name it is called by.
@@ -149,7 +151,11 @@ func conform(cases, stoop string) error {
 		}
 		bad += n
 	}
-	if bad > 0 {
+	n, err := runMerges(filepath.Join(cases, "merge"), stoop, filepath.Join(dir, "merge"))
+	if err != nil {
+		return fmt.Errorf("merge: %w", err)
+	}
+	if bad += n; bad > 0 {
 		return fmt.Errorf("%d cases don't hold", bad)
 	}
 	return nil

@@ -76,17 +76,18 @@ func (g *gitGuard) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, &statusError{res.StatusCode}
 	}
 	if req.Method == http.MethodGet {
-		res.Body = &boundedBody{res.Body, maxRefsBytes}
+		res.Body = &boundedRefs{res.Body, maxRefsBytes}
 	}
 	return res, nil
 }
 
-type boundedBody struct {
+// boundedRefs is a list of refs as it comes, up to a limit.
+type boundedRefs struct {
 	io.ReadCloser
 	left int64
 }
 
-func (b *boundedBody) Read(p []byte) (int, error) {
+func (b *boundedRefs) Read(p []byte) (int, error) {
 	if b.left <= 0 {
 		return 0, fmt.Errorf("%w: the list of refs has more than %s", errTooBig, size(maxRefsBytes))
 	}

@@ -10,17 +10,15 @@ import (
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/pktline"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 	"github.com/go-git/go-git/v5/plumbing/transport"
-	gitgit "github.com/go-git/go-git/v5/plumbing/transport/git"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
-	gitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
 )
 
-// maxRefsBytes bounds the list of refs that an http server sends: a million of
-// them.
+// maxRefsBytes bounds the list of refs that a server sends: a million of them.
 const maxRefsBytes = 64 << 20
 
 // network reads a repository from a git server, into memory. Where the server
@@ -31,13 +29,13 @@ type network struct {
 	loc      location
 	auth     transport.AuthMethod // nil: none
 	helpers  bool                 // whether credential helpers may be asked for auth
-	client   transport.Transport
+	connect  func(context.Context) (session, error)
 	limits   Limits
 	attempts int
 
 	// http is the session that listed the refs: it knows where a redirect
 	// led. The other protocols take a new session for every request.
-	http transport.UploadPackSession
+	http session
 	tips map[plumbing.Hash]bool // what refs point to
 	caps *capability.List
 }
@@ -53,12 +51,13 @@ func (g *Git) newNetwork(loc location, cred *Credential, limits Limits) (*networ
 		if err != nil {
 			return nil, err
 		}
-		n.auth, n.client = auth, gitssh.DefaultClient
+		n.auth = auth
+		n.connect = func(ctx context.Context) (session, error) { return dialSSH(ctx, loc, auth) }
 	case "git":
 		if cred != nil {
 			return nil, errors.New("the git protocol knows no credentials: they are for http, https and ssh")
 		}
-		n.client = gitgit.DefaultClient
+		n.connect = func(ctx context.Context) (session, error) { return dialGit(ctx, loc) }
 	default:
 		next, err := cred.transport()
 		if err != nil {
@@ -73,7 +72,11 @@ func (g *Git) newNetwork(loc location, cred *Credential, limits Limits) (*networ
 			return nil, fmt.Errorf("the secret has no %s and %s and no %s, which an http repository needs", keyUsername, keyPassword, keyBearer)
 		}
 		guard := &accessGuard{loc, g.Access, next}
-		n.client = githttp.NewClient(&http.Client{Transport: &gitGuard{guard}})
+		client := githttp.NewClient(&http.Client{Transport: &gitGuard{guard}})
+		n.connect = func(context.Context) (session, error) {
+			endpoint := *loc.endpoint // redirects change it
+			return client.NewUploadPackSession(&endpoint, n.auth)
+		}
 	}
 	return n, nil
 }
@@ -113,7 +116,7 @@ func (n *network) refs(ctx context.Context) (refs, error) {
 func (n *network) advertised(ctx context.Context) (*packp.AdvRefs, error) {
 	var adv *packp.AdvRefs
 	err := n.retry(ctx, func() error {
-		session, err := n.newSession(ctx)
+		session, err := n.connect(ctx)
 		if err != nil {
 			return err
 		}
@@ -221,7 +224,7 @@ func (n *network) uploadOnce(ctx context.Context, r request) (memory, error) {
 	session := n.http
 	if session == nil {
 		var err error
-		if session, err = n.newSession(ctx); err != nil {
+		if session, err = n.connect(ctx); err != nil {
 			return nil, err
 		}
 		defer session.Close()
@@ -245,32 +248,6 @@ func (n *network) uploadOnce(ctx context.Context, r request) (memory, error) {
 	return readPack(pack, biggest, n.limits.FetchBytes)
 }
 
-// newSession gives up on a server that doesn't answer when ctx does: go-git
-// connects without one.
-func (n *network) newSession(ctx context.Context) (transport.UploadPackSession, error) {
-	type result struct {
-		session transport.UploadPackSession
-		err     error
-	}
-	done := make(chan result, 1)
-	go func() {
-		endpoint := *n.loc.endpoint // redirects change it
-		session, err := n.client.NewUploadPackSession(&endpoint, n.auth)
-		done <- result{session, err}
-	}()
-	select {
-	case r := <-done:
-		return r.session, r.err
-	case <-ctx.Done():
-		go func() {
-			if r := <-done; r.err == nil {
-				r.session.Close()
-			}
-		}()
-		return nil, context.Cause(ctx)
-	}
-}
-
 func (n *network) retry(ctx context.Context, do func() error) error {
 	if err := retry(ctx, n.attempts, do); err != nil {
 		if ctx.Err() != nil {
@@ -281,9 +258,9 @@ func (n *network) retry(ctx context.Context, do func() error) error {
 	return nil
 }
 
-// isRefusal says whether the server understood and said no, which another
-// request may get around.
-func isRefusal(err error) bool { return errors.Is(err, errRefused) }
+// isRefusal says whether the server said no, or went away for what it was asked,
+// which another request may get around.
+func isRefusal(err error) bool { return errors.Is(err, errRefused) || errors.Is(err, errHungUp) }
 
 var (
 	errRefused         = errors.New("the server refused")
@@ -296,17 +273,43 @@ func (n *network) explain(err error) error {
 		return known
 	}
 	err = unwrapUnexpected(err)
+	var said *pktline.ErrorLine
 	switch {
+	case errors.As(err, &said):
+		return explainSaid(said.Text)
 	case errors.Is(err, transport.ErrRepositoryNotFound):
 		return fmt.Errorf("repository %w", ErrNotFound)
 	case errors.Is(err, transport.ErrEmptyRemoteRepository):
 		return errEmptyRepository
-	case errors.Is(err, transport.ErrEmptyUploadPackRequest),
-		strings.Contains(err.Error(), "not our ref"), // git; go-git keeps only the text
-		strings.Contains(err.Error(), "not valid"):   // JGit
+	case errors.Is(err, errHungUp):
+		return err
+	case errors.Is(err, transport.ErrEmptyUploadPackRequest), saysNo(err.Error()): // go-git keeps only the text
 		return fmt.Errorf("%w: %w", errRefused, err)
 	case n.loc.scheme == "ssh":
 		return explainSSH(err)
 	}
 	return fmt.Errorf("reading from the server: %w", err)
+}
+
+// explainSaid is the error for what a server said in place of an answer.
+func explainSaid(text string) error {
+	lower := strings.ToLower(text)
+	for _, notFound := range []string{
+		"access denied or repository not exported", "no such repository", "does not appear to be a git repository", // git
+		"repository not found", "could not be found", "repository does not exist", // GitHub, GitLab, Bitbucket and Gogs
+	} {
+		if strings.Contains(lower, notFound) {
+			return fmt.Errorf("repository %w", ErrNotFound)
+		}
+	}
+	if saysNo(text) {
+		return fmt.Errorf("%w: %q", errRefused, shorten(text))
+	}
+	return fmt.Errorf("the server says %q", shorten(text))
+}
+
+// saysNo says whether a server's text refuses a commit or file.
+func saysNo(text string) bool {
+	return strings.Contains(text, "not our ref") || // git
+		strings.Contains(text, "not valid") // JGit
 }

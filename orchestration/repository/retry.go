@@ -61,7 +61,7 @@ func isTransient(err error) bool {
 		return false
 	case errors.As(err, &dns):
 		return !dns.IsNotFound
-	case errors.As(err, &op), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+	case errors.As(err, &op), errors.Is(err, errHungUp), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return true
 	}
 	var timeout net.Error

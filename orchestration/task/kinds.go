@@ -10,6 +10,8 @@ var Kinds = []Kind{
 	{"edit", []Mutation{CopyRevision, SetMetadata, Render}},
 	// merge a newer upstream revision into a package
 	{"upgrade", []Mutation{MergeUpstream, LockUpstream, AddMergeKeys, SetMetadata, Render}},
+	// make given resources the package
+	{"replace", []Mutation{ReplaceFiles, KeepComments, Render}},
 	// carry changed metadata over to the Kptfile
 	{"update", []Mutation{PatchKptfile, Render}},
 	// run the package's pipeline

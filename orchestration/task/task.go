@@ -33,14 +33,16 @@ type Mutation struct {
 // Job is one Kind at work on one package: all that a Mutation may read, and
 // the few things that later mutations and the caller need to know.
 type Job struct {
-	Revision    *api.PackageRevision // the object that orders the work
-	Task        *api.Task            // the task, nil for an update
-	TaskIndex   int                  // where it is in Revision.Spec.Tasks
-	Package     kptpkg.Tree          // as the previous mutation left it
-	Deployment  bool                 // whether the package is for a deployment repository
-	Upstream    upstream.Source      // where clones come from
-	Credentials CredentialResolver   // nil: there are none
-	Revisions   Revisions            // the package revisions that can be named
+	Revision  *api.PackageRevision // the object that orders the work
+	Task      *api.Task            // the task, nil for an update
+	TaskIndex int                  // where it is in Revision.Spec.Tasks
+	// Resources are what replaces the package, nil for other work.
+	Resources   *api.PackageRevisionResources
+	Package     kptpkg.Tree        // as the previous mutation left it
+	Deployment  bool               // whether the package is for a deployment repository
+	Upstream    upstream.Source    // where clones come from
+	Credentials CredentialResolver // nil: there are none
+	Revisions   Revisions          // the package revisions that can be named
 	// Unseen says of a file that the package may have it and the host couldn't
 	// pass it; nil: the package is there as a whole.
 	Unseen   func(*kptpkg.File) bool
@@ -50,6 +52,8 @@ type Job struct {
 	Lock     *upstream.Lock   // what FetchUpstream read
 	Rendered *render.Rendered // what Render did, also when it failed
 	Results  []fn.Result      // what there is to say, beside the results of functions
+
+	replaced kptpkg.Tree // the package before ReplaceFiles
 }
 
 // CredentialResolver finds the credentials that a secretRef names.

@@ -50,7 +50,7 @@ func TestKindsConform(t *testing.T) {
 			OldUpstreamRef: api.PackageRevisionRef{Name: "old"}, NewUpstreamRef: api.PackageRevisionRef{Name: "new"},
 			LocalPackageRevisionRef: api.PackageRevisionRef{Name: "old"},
 		}},
-		"update": {}, "render": {},
+		"update": {}, "render": {}, "replace": {},
 	}
 	made := tree(t, map[string]string{"Kptfile": kptfile, "cm.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"})
 	for _, kind := range task.Kinds {
@@ -67,7 +67,10 @@ func TestKindsConform(t *testing.T) {
 			}
 			j := &task.Job{
 				Revision: pr, Deployment: true, Status: task.StatusAlways,
-				Upstream:  upstream.Mux{upstream.TypeGit: upstream.Git{Client: &repository.Git{Access: repository.Access{FileRepos: []string{repo.Dir}}}}},
+				Upstream: upstream.Mux{upstream.TypeGit: upstream.Git{Client: &repository.Git{Access: repository.Access{FileRepos: []string{repo.Dir}}}}},
+				Resources: &api.PackageRevisionResources{Spec: api.PackageRevisionResourcesSpec{Resources: map[string]string{
+					"Kptfile": kptfile, "cm.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: {b: c}}\n",
+				}}},
 				Renderer:  &render.Renderer{Runtime: builtin.New(builtin.Compatible)},
 				Revisions: revisions{"old": made, "new": tree(t, map[string]string{"Kptfile": kptfile, "cm.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: {new: \"1\"}}\n"})},
 			}
@@ -82,6 +85,7 @@ func TestKindsConform(t *testing.T) {
 		failing := func() *task.Job {
 			j := job()
 			j.Package = tree(t, map[string]string{"Kptfile": "apiVersion: kpt.dev/v1\nkind: Kptfile\npipeline: [\n", "cm.yaml": "a: b\n"})
+			j.Resources = &api.PackageRevisionResources{Spec: api.PackageRevisionResourcesSpec{Resources: map[string]string{"Kptfile": "pipeline: [\n"}}}
 			return j
 		}
 		t.Run(kind.Name, func(t *testing.T) { tasktest.Conform(t, kind, job, failing) })

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/ssh"
@@ -77,13 +78,15 @@ func (r *Repo) serveSSH(conn net.Conn, server *ssh.ServerConfig, config []string
 			defer channel.Close()
 			for req := range requests {
 				var command struct{ Text string }
-				ok := req.Type == "exec" && ssh.Unmarshal(req.Payload, &command) == nil &&
-					command.Text == "git-upload-pack '/"+filepath.Base(r.Dir)+"'"
+				ok := req.Type == "exec" && ssh.Unmarshal(req.Payload, &command) == nil
+				name, isUpload := strings.CutPrefix(command.Text, "git-upload-pack '/")
+				name, isQuoted := strings.CutSuffix(name, "'")
+				ok = ok && isUpload && isQuoted && filepath.IsLocal(name)
 				_ = req.Reply(ok, nil)
 				if !ok {
 					continue
 				}
-				git := exec.Command("git", "upload-pack", r.Dir)
+				git := exec.Command("git", "upload-pack", filepath.Join(filepath.Dir(r.Dir), name))
 				git.Env = append(append(os.Environ(), fixedEnv()...), configEnv(config)...)
 				git.Stdin, git.Stdout, git.Stderr = channel, channel, channel.Stderr()
 				status := struct{ Code uint32 }{}
