@@ -15,14 +15,17 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
-// order is a PackageRevision that this workspace asks to be carried out.
+// order is an object that this workspace asks to be carried out: a
+// PackageRevision, or PackageRevisionResources that replace a package.
 type order struct {
-	file     string // in the workspace; where it will be for a new function config
-	number   int    // of the document among the file's; -1 for a new function config
-	index    int    // as results count documents: those with content
-	doc      *yamldoc.Doc
-	revision *api.PackageRevision
-	target   string
+	file      string // in the workspace; where it will be for a new function config
+	number    int    // of the document among the file's; -1 for a new function config
+	index     int    // as results count documents: those with content
+	doc       *yamldoc.Doc
+	object    api.Object                    // the object itself
+	revision  *api.PackageRevision          // the object, or the one that holds what is replaced
+	resources *api.PackageRevisionResources // what replaces the package; nil in a PackageRevision
+	target    string
 }
 
 // found is all that a workspace says to stoop.
@@ -92,7 +95,9 @@ func (f *found) readFile(ws kptpkg.Tree, file *kptpkg.File) error {
 			case err != nil:
 				errs = append(errs, at(err, p, index))
 			case o != nil:
-				f.orders = append(f.orders, &order{file: p, number: i, index: index, doc: d, revision: o})
+				pr, _ := o.(*api.PackageRevision)
+				res, _ := o.(*api.PackageRevisionResources)
+				f.orders = append(f.orders, &order{file: p, number: i, index: index, doc: d, object: o, revision: pr, resources: res})
 			}
 			if mine {
 				own++
@@ -113,8 +118,8 @@ func (f *found) readFile(ws kptpkg.Tree, file *kptpkg.File) error {
 }
 
 // readObject reads one object of a file; mine says that it is stoop's rather
-// than content, and the revision returned is an order.
-func (f *found) readObject(root *yaml.Node, file *kptpkg.File, place int, pkg string, declaring bool, index int) (_ *api.PackageRevision, mine bool, _ error) {
+// than content, and the object returned is an order.
+func (f *found) readObject(root *yaml.Node, file *kptpkg.File, place int, pkg string, declaring bool, index int) (_ api.Object, mine bool, _ error) {
 	head := headOf(root)
 	known := api.Known(head.APIVersion, head.Kind)
 	switch {
@@ -141,7 +146,7 @@ func (f *found) readObject(root *yaml.Node, file *kptpkg.File, place int, pkg st
 		return o, true, nil
 	case *api.PackageRevisionResources:
 		if o.Metadata.Annotations[api.CarrierAnnotation] == "" {
-			return nil, true, resultError(o, "spec.resources", "replacing a package's resources is not built yet: edit the files themselves, or say that the object is luggage with annotation "+api.CarrierAnnotation, ErrNotBuilt)
+			return o, true, nil
 		}
 	}
 	return nil, true, nil
@@ -252,7 +257,7 @@ func (f *found) readConfig(config *yamldoc.Doc) error {
 	}
 	pr.Metadata.Annotations[api.LocalConfigAnnotation] = "true"
 	for _, o := range f.orders {
-		if *o.revision.Ref() != *pr.Ref() {
+		if o.resources != nil || *o.revision.Ref() != *pr.Ref() {
 			continue
 		}
 		for _, a := range []string{api.AppliedAnnotation, api.ObservedAnnotation} {
@@ -264,12 +269,12 @@ func (f *found) readConfig(config *yamldoc.Doc) error {
 		if !sameOrder(o.revision, pr) {
 			o.doc = o.doc.With(api.Node(pr))
 		}
-		o.revision = pr
+		o.object, o.revision = pr, pr
 		return nil
 	}
 	f.orders = append(f.orders, &order{
 		file:   path.Join(ordersDir, strings.ToLower(pr.Kind)+"-"+pr.Metadata.Name+".yaml"),
-		number: -1, doc: yamldoc.FromNode(api.Node(pr)), revision: pr,
+		number: -1, doc: yamldoc.FromNode(api.Node(pr)), object: pr, revision: pr,
 	})
 	return nil
 }

@@ -59,7 +59,12 @@ func (f *Function) process(ctx context.Context, l *fn.List) ([]fn.Result, error)
 	}
 	opts := Options{
 		Config: l.Config, Stateless: layout.Host == Kustomize,
-		Unseen: func(f *kptpkg.File) bool { return !layout.travels(f) },
+		Unseen: func(f *kptpkg.File) bool { return !layout.travels(f) }, Whole: map[string]bool{},
+	}
+	for _, c := range carriers {
+		if c.kind == api.CarrierPackage {
+			opts.Whole[c.dir] = true
+		}
 	}
 	if layout.Host == KptRender {
 		opts.RefuseInPlace = "the target is the package whose pipeline is running, so the host would go on with the pipeline that is being replaced: run stoop by `kpt fn eval` or `stoop run`, or choose a target below the package"

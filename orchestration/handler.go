@@ -197,21 +197,25 @@ func (h *TaskHandler) DoPRResourceMutations(ctx context.Context, pr *api.Package
 			return nil, err
 		}
 	}
+	_, status, err := h.replace(ctx, workspace{}, draft, pr, newRes)
+	return status, err
+}
+
+// replace is DoPRResourceMutations without its checks.
+func (h *TaskHandler) replace(ctx context.Context, in workspace, draft Draft, pr *api.PackageRevision, res *api.PackageRevisionResources) (*Outcome, *api.RenderStatus, error) {
 	kind, _ := task.Find("replace")
-	job := &task.Job{Revision: pr, Resources: newRes}
-	out, err := h.run(ctx, workspace{}, draft, kind, job)
+	out, err := h.run(ctx, in, draft, kind, &task.Job{Revision: pr, Resources: res})
 	if out == nil || out.Rendered == nil {
-		return nil, err
+		return out, nil, err
 	}
 	status := renderStatus(out.Rendered, err)
 	var failed *render.Error
-	if !errors.As(err, &failed) || pr.Metadata.Annotations[pushOnFailure] != "true" {
-		return status, err
+	if errors.As(err, &failed) && pr.Metadata.Annotations[pushOnFailure] == "true" {
+		if saveErr := draft.UpdateResources(ctx, out.Rendered.Tree, nil); saveErr != nil {
+			err = errors.Join(err, fmt.Errorf("saving the package that failed to render: %w", saveErr))
+		}
 	}
-	if saveErr := draft.UpdateResources(ctx, out.Rendered.Tree, nil); saveErr != nil {
-		return status, errors.Join(err, fmt.Errorf("saving the package that failed to render: %w", saveErr))
-	}
-	return status, err
+	return out, status, err
 }
 
 // unchangedSince refuses to replace a package that isn't what the caller saw.

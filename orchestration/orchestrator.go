@@ -34,6 +34,9 @@ type Options struct {
 	// Unseen says of a file that the workspace may have it and the host couldn't
 	// pass it; nil: the workspace is there as a whole.
 	Unseen func(*kptpkg.File) bool
+	// Whole says of a target that all files of its package are there although
+	// Unseen is set; nil: of none.
+	Whole map[string]bool
 	// Only is the file whose orders are carried out; empty: those of all files.
 	Only string
 	// Parallel is how many orders are worked on at once; 0 means 10.
@@ -68,6 +71,7 @@ const (
 	ActionNone    Action = "none"    // done before, nothing has changed since
 	ActionCreate  Action = "create"  // the package is made
 	ActionUpdate  Action = "update"  // what changed in the object goes into the package
+	ActionReplace Action = "replace" // given resources become the package
 	ActionRebuild Action = "rebuild" // the package was made before; only the record is missing
 )
 
@@ -129,15 +133,25 @@ type job struct {
 	applied int    // tasks that have run
 	changed bool   // whether the object says something new about the package
 	outcome *Outcome
-	pkg     kptpkg.Tree  // the package afterwards
-	record  *yamldoc.Doc // the object with the record of what was done; nil: as it is
-	note    string       // a warning about the object
+	pkg     kptpkg.Tree       // the package afterwards
+	record  *yamldoc.Doc      // the object with the record of what was done; nil: as it is
+	status  *api.RenderStatus // how the render of a replaced package went
+	saved   bool              // the package is kept although it failed to render
+	note    string            // a warning about the object
 	err     error
+}
+
+// references are the names of the revisions that the order's tasks need.
+func (j *job) references() []string {
+	if j.resources != nil {
+		return nil
+	}
+	return references(j.revision, min(j.applied, len(j.revision.Spec.Tasks)))
 }
 
 // fail is an error about a field of the order, or about all of it.
 func (j *job) fail(field, message string) error {
-	return j.about(resultError(j.revision, field, message, nil))
+	return j.about(resultError(j.object, field, message, nil))
 }
 
 // about makes an error that the order met one about the order. What it says of
@@ -151,11 +165,11 @@ func (j *job) about(err error) error {
 		}
 		return errors.Join(out...)
 	}
-	if re, ok := errors.AsType[*fn.ResultError](err); err == nil || ok && re.Result.ResourceRef != nil && *re.Result.ResourceRef == *j.revision.Ref() {
+	if re, ok := errors.AsType[*fn.ResultError](err); err == nil || ok && re.Result.ResourceRef != nil && *re.Result.ResourceRef == *j.object.Ref() {
 		return at(err, j.file, j.index)
 	}
 	return &fn.ResultError{Result: fn.Result{
-		Message: err.Error(), Severity: fn.Error, ResourceRef: j.revision.Ref(), File: j.place(),
+		Message: err.Error(), Severity: fn.Error, ResourceRef: j.object.Ref(), File: j.place(),
 	}, Err: err}
 }
 
@@ -169,12 +183,19 @@ func (r *run) prepare() {
 	for _, o := range r.found.orders {
 		j := &job{order: o, skip: r.opts.Only != "" && o.file != r.opts.Only}
 		r.jobs = append(r.jobs, j)
-		r.names[o.revision.Metadata.Name] = append(r.names[o.revision.Metadata.Name], j)
-		if err := r.prepareOne(j); !j.skip {
+		prepare := r.prepareReplace
+		if j.resources == nil {
+			r.names[o.revision.Metadata.Name] = append(r.names[o.revision.Metadata.Name], j)
+			prepare = r.prepareOne
+		}
+		if err := prepare(j); !j.skip {
 			j.err = j.about(err)
 		}
-		if j.target != "" {
-			byTarget[j.target] = append(byTarget[j.target], j)
+		if key := j.target; key != "" {
+			if j.resources != nil {
+				key += "\x00" // apart from revisions
+			}
+			byTarget[key] = append(byTarget[key], j)
 		}
 	}
 	for _, jobs := range byTarget {
@@ -186,12 +207,65 @@ func (r *run) prepare() {
 		if j.skip || j.after != nil && j.action == ActionUpdate {
 			j.action = ActionNone // only the last of a chain may change the package
 		}
+		if j.action == ActionReplace && j.err == nil {
+			j.err = j.about(r.holderOf(j))
+		}
 	}
+}
+
+// holderOf finds the revision whose package an order replaces: the declared one
+// on the same target, else one made up, which is a Draft.
+func (r *run) holderOf(j *job) error {
+	j.revision = &api.PackageRevision{Header: api.Header{APIVersion: api.PorchV1Alpha1, Kind: "PackageRevision"}}
+	j.revision.Metadata.Name, j.revision.Metadata.Namespace = j.name(), j.resources.Metadata.Namespace
+	j.revision.Spec.PackageName, j.revision.Spec.Repository = j.resources.Spec.PackageName, j.resources.Spec.Repository
+	for _, d := range r.holding(j.target) {
+		if d.resources == nil && d.after == nil {
+			j.revision = d.revision
+		}
+	}
+	if l := j.revision.Lifecycle(); l != api.Draft {
+		return j.fail("", fmt.Sprintf("target %q is held by PackageRevision %s, which is %s: only the content of a Draft can be replaced; set its lifecycle to Draft, or make a new revision (edit)", j.target, j.revision.Metadata.Name, l))
+	}
+	return nil
+}
+
+// name is that of the order's object.
+func (j *job) name() string { return j.object.Head().Metadata.Name }
+
+// prepareReplace finds out what an order to replace a package comes to.
+func (r *run) prepareReplace(j *job) error {
+	if err := j.resources.Validate(); err != nil {
+		return err
+	}
+	target, err := j.resources.Target()
+	if err != nil {
+		return err
+	}
+	if strings.HasPrefix(j.file, target+"/") {
+		return j.fail(targetField, fmt.Sprintf("the object is inside its own target %q, where it would become content: move the file out, or make the target \".\"", target))
+	}
+	j.target = target
+	if j.changed, err = j.resources.Changed(); err != nil || !j.changed {
+		j.action = ActionNone
+		return err
+	}
+	j.action = ActionReplace
+	switch {
+	case r.opts.Unseen != nil && !r.opts.Whole[target]:
+		return j.fail("", fmt.Sprintf("replacing a package needs all its files, and a host passes only resources: use stoop run, or bring the package in one object (annotation %s: %s)", api.CarrierAnnotation, api.CarrierPackage))
+	case target == ".":
+		return r.mayWorkInPlace(j)
+	}
+	return nil
 }
 
 // link makes a chain of the orders of one target, or errors for all of them.
 func link(jobs []*job) {
-	c := chain(jobs)
+	var c []*job
+	if jobs[0].resources == nil {
+		c = chain(jobs)
+	}
 	for i, j := range c[min(1, len(c)):] {
 		j.before, c[i].after = c[i], j
 	}
@@ -215,11 +289,11 @@ const targetField = "metadata.annotations[" + api.TargetAnnotation + "]"
 // clash is the error for two orders with one target.
 func (j *job) clash(other *job) error {
 	field := "spec.packageName"
-	if _, own := j.revision.Metadata.Annotations[api.TargetAnnotation]; own {
+	if _, own := j.object.Head().Metadata.Annotations[api.TargetAnnotation]; own {
 		field = targetField
 	}
 	return j.fail(field, fmt.Sprintf("target %q is also that of PackageRevision %s in %s: give each package a target of its own with annotation %s, or let one revision go on from the other (edit.sourceRef, upgrade.localPackageRevisionRef)",
-		j.target, other.revision.Metadata.Name, other.file, api.TargetAnnotation))
+		j.target, other.name(), other.file, api.TargetAnnotation))
 }
 
 // prepareOne finds out what one order comes to, or what is against it.
@@ -333,7 +407,7 @@ func (r *run) carryOut(ctx context.Context) {
 		g.SetLimit(cmp.Or(r.opts.Parallel, 10))
 		for _, j := range waves[n] {
 			if i := slices.IndexFunc(j.needs, func(n *job) bool { return n.err != nil }); i >= 0 {
-				j.err = j.fail("", fmt.Sprintf("not carried out: it needs PackageRevision %s in %s, which failed", j.needs[i].revision.Metadata.Name, j.needs[i].file))
+				j.err = j.fail("", fmt.Sprintf("not carried out: it needs %s %s in %s, which failed", j.needs[i].object.Ref().Kind, j.needs[i].name(), j.needs[i].file))
 				continue
 			}
 			g.Go(func() error {
@@ -364,7 +438,14 @@ func (r *run) wave(j *job) int {
 	if j.before != nil {
 		j.needs = append(j.needs, j.before)
 	}
-	for _, name := range references(j.revision, min(j.applied, len(j.revision.Spec.Tasks))) {
+	// on one target: what makes the package, what replaces it, what updates it
+	for _, d := range r.holding(j.target) {
+		if d != j && (j.resources != nil && d.resources == nil && d.action != ActionUpdate ||
+			j.action == ActionUpdate && d.resources != nil) {
+			j.needs = append(j.needs, d)
+		}
+	}
+	for _, name := range j.references() {
 		if d := r.byName(j.revision.Metadata.Namespace, name); d != nil && d != j && !slices.Contains(j.needs, d) {
 			j.needs = append(j.needs, d)
 		}
@@ -414,13 +495,22 @@ func (r *run) do(ctx context.Context, j *job) {
 		j.outcome, err = r.handler.applyTask(ctx, in, d, repo, j.revision, 0)
 	case ActionUpdate:
 		j.outcome, err = r.handler.update(ctx, in, d, repo, j.revision, j.applied, j.changed)
+	case ActionReplace:
+		if d.pkg.File(kptpkg.KptfileName) == nil {
+			err = j.fail("spec.packageName", fmt.Sprintf("target %q holds no package that could be replaced: make one by a PackageRevision (init, clone)", j.target))
+			break
+		}
+		j.outcome, j.status, err = r.handler.replace(ctx, in, d, j.revision, j.resources)
+		j.saved = err != nil && j.revision.Metadata.Annotations[pushOnFailure] == "true"
 	}
 	j.pkg = d.pkg
 	if err == nil && j.target == "." && j.action != ActionRebuild {
 		err = r.checkInPlace(j)
 	}
-	if err == nil && !r.opts.Stateless {
-		j.record, err = j.recorded()
+	if (err == nil || j.status != nil) && !r.opts.Stateless {
+		var recordErr error
+		j.record, recordErr = j.recorded(err == nil)
+		err = errors.Join(err, recordErr)
 	}
 	j.err = j.about(err)
 }
@@ -465,7 +555,7 @@ func (r *run) merge(jobs []*job) {
 	var gone []string
 	var files []*kptpkg.File
 	for _, j := range jobs {
-		if j.err != nil {
+		if j.err != nil && !j.saved {
 			continue
 		}
 		for _, p := range r.packageAt(j.target).Paths() {
@@ -549,7 +639,7 @@ func (r *run) notes() []fn.Result {
 
 // result is one about the order.
 func (j *job) result(sev fn.Severity, message string) fn.Result {
-	return fn.Result{Message: message, Severity: sev, ResourceRef: j.revision.Ref(), File: j.place()}
+	return fn.Result{Message: message, Severity: sev, ResourceRef: j.object.Ref(), File: j.place()}
 }
 
 // located gives a result of the package's own files their place in the
@@ -564,7 +654,7 @@ func (j *job) located(res fn.Result) fn.Result {
 	if res.Tags == nil {
 		res.Tags = map[string]string{}
 	}
-	res.Tags["task"] = j.revision.Metadata.Name
+	res.Tags["task"] = j.name()
 	return res
 }
 
@@ -582,6 +672,8 @@ func (j *job) summary() string {
 		return fmt.Sprintf("package %s made and rendered: %s", j.target, n)
 	case j.action == ActionUpdate:
 		return fmt.Sprintf("package %s updated and rendered", j.target)
+	case j.action == ActionReplace:
+		return fmt.Sprintf("package %s replaced and rendered: %s", j.target, n)
 	case j.action == ActionRebuild:
 		return fmt.Sprintf("package %s was made before; the record of it is written again", j.target)
 	}

@@ -16,7 +16,7 @@ import (
 func (r *run) record() error {
 	var docs []placedDoc
 	for _, j := range r.jobs {
-		if j.err == nil && j.record != nil {
+		if j.record != nil && (j.err == nil || j.status != nil) {
 			docs = append(docs, placedDoc{j.file, j.number, j.record})
 		}
 	}
@@ -28,9 +28,49 @@ func (r *run) record() error {
 	return nil
 }
 
-// recorded is the order's object with the record of applied tasks, the upstream
-// lock and the Kptfile's conditions.
-func (j *job) recorded() (*yamldoc.Doc, error) {
+// recorded is the order's object with what was done.
+func (j *job) recorded(done bool) (*yamldoc.Doc, error) {
+	if j.resources != nil {
+		return j.recordedReplace(done)
+	}
+	return j.recordedRevision()
+}
+
+// recordedReplace is an order to replace a package with the status of the
+// render and, when it was carried out, the record.
+func (j *job) recordedReplace(done bool) (*yamldoc.Doc, error) {
+	root, err := j.doc.Copy()
+	if err != nil {
+		return nil, err
+	}
+	n := yaml.NewRNode(root)
+	if j.status != nil {
+		status := api.Node(&api.PackageRevisionResources{Status: api.PackageRevisionResourcesStatus{RenderStatus: *j.status}})
+		if err := setStatus(n, yaml.NewRNode(status).Field("status").Value); err != nil {
+			return nil, err
+		}
+	}
+	if done {
+		if err := annotate(n, j.resources.Record()); err != nil {
+			return nil, err
+		}
+	}
+	return j.doc.With(root), nil
+}
+
+// annotate sets annotations in the order of their names.
+func annotate(n *yaml.RNode, notes map[string]string) error {
+	for _, a := range slices.Sorted(maps.Keys(notes)) {
+		if err := n.PipeE(yaml.SetAnnotation(a, notes[a])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recordedRevision is a PackageRevision with the record of applied tasks, the
+// upstream lock and the Kptfile's conditions.
+func (j *job) recordedRevision() (*yamldoc.Doc, error) {
 	pr := j.revision
 	k, err := j.pkg.Kptfile(".")
 	if err != nil {
@@ -55,11 +95,8 @@ func (j *job) recorded() (*yamldoc.Doc, error) {
 			return nil, err
 		}
 	}
-	notes := pr.Record(len(pr.Spec.Tasks))
-	for _, a := range slices.Sorted(maps.Keys(notes)) {
-		if err := n.PipeE(yaml.SetAnnotation(a, notes[a])); err != nil {
-			return nil, err
-		}
+	if err := annotate(n, pr.Record(len(pr.Spec.Tasks))); err != nil {
+		return nil, err
 	}
 	return j.doc.With(root), nil
 }

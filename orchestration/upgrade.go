@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"strings"
 
 	"github.com/stoop-dev/stoop/fn"
@@ -32,11 +31,8 @@ type UpgradeOptions struct {
 type Upgraded struct {
 	// Tree is the package, not rendered; none while conflicts are open.
 	Tree kptpkg.Tree
-	// Lock is the version of upstream that it holds now.
-	Lock upstream.GitLock
-	// Was is the commit that it held before. Where Lock is as it was nothing
-	// changed.
-	Was string
+	// From and To are the versions of upstream that it held and holds now.
+	From, To upstream.Lock
 	// UpToDate says that the package holds that version already, and Tree is
 	// the package as it was.
 	UpToDate bool
@@ -70,15 +66,13 @@ func Upgrade(ctx context.Context, from upstream.Source, pkg kptpkg.Tree, o Upgra
 	if err != nil {
 		return Upgraded{}, err
 	}
-	if o.Ref != "" {
-		at.git.Ref = o.Ref
-	}
+	edited := at.goTo(o.Ref)
 	theirs, lock, err := at.fetchUpstream(ctx, from)
 	if err != nil {
 		return Upgraded{}, err
 	}
-	done := Upgraded{Lock: lock, Was: at.lock.Commit, Strategy: strategy}
-	if lock == at.lock && at.git == *at.upstream.Git {
+	done := Upgraded{From: at.lock, To: lock, Strategy: strategy}
+	if !edited && sameLock(lock, at.lock) {
 		done.Tree, done.UpToDate = pkg, true
 		return done, nil
 	}
@@ -90,8 +84,7 @@ func Upgrade(ctx context.Context, from upstream.Source, pkg kptpkg.Tree, o Upgra
 		return Upgraded{}, err
 	}
 	if base.File(kptpkg.KptfileName) != nil && theirs.File(kptpkg.KptfileName) == nil {
-		return Upgraded{}, kptfileError("upstream.git", fmt.Sprintf(
-			"directory %s of %s at %s holds no Kptfile any more, so it is no kpt package: name another ref or directory", lock.Directory, lock.Repo, lock.Ref), nil)
+		return Upgraded{}, at.upstreamError("there is no Kptfile any more, so it is no kpt package: name another version or place", nil)
 	}
 	merged, err := merge.Merge(base, pkg, theirs, merge.Options{
 		Strategy: strategy, OnConflict: o.OnConflict, Resolve: o.Resolve, Root: true, Nested: true,
@@ -140,18 +133,27 @@ func LocalChanges(ctx context.Context, from upstream.Source, pkg kptpkg.Tree) (b
 	if err != nil {
 		return before, after, err
 	}
-	if before, err = at.plain(base); err == nil {
-		after, err = at.plain(pkg)
+	if before, err = at.plain(base); err != nil {
+		return before, after, err
 	}
+	if after, err = at.plain(pkg); err != nil {
+		return before, after, err
+	}
+	var own []*kptpkg.File // shown as they are
+	for _, p := range pkg.Paths() {
+		if base.File(p) == nil {
+			own = append(own, pkg.File(p))
+		}
+	}
+	after, err = after.With(own...)
 	return before, after, err
 }
 
 // origin is where a package comes from, as its Kptfile says.
 type origin struct {
 	name     string
-	upstream kptpkg.Upstream
-	git      kptpkg.Git // upstream's, with the ref to go to
-	lock     upstream.GitLock
+	upstream kptpkg.Upstream // with the ref to go to
+	lock     upstream.Lock
 }
 
 // originOf reads the origin of a package that can be compared with its upstream.
@@ -162,43 +164,87 @@ func originOf(pkg kptpkg.Tree) (*origin, error) {
 		return nil, err
 	case k.Upstream == nil:
 		return nil, kptfileError("upstream", "the package has no upstream: one made by stoop get or a clone has", nil)
-	case k.Upstream.Type != string(upstream.TypeGit) || k.Upstream.Git == nil:
-		return nil, kptfileError("upstream.type", fmt.Sprintf("is %q: only packages from git can be compared with their upstream; it needs type git and git.repo, directory and ref", k.Upstream.Type), nil)
-	case k.UpstreamLock == nil || k.UpstreamLock.Git == nil:
-		return nil, kptfileError("upstreamLock.git", "is not there, so nothing says which version of upstream the package was made of: get it anew (stoop get)", nil)
+	case k.Upstream.Type == string(upstream.TypeGit) && k.Upstream.Git != nil:
+	case k.Upstream.Type == string(upstream.TypeOCI) && k.Upstream.OCI != nil:
+	default:
+		return nil, kptfileError("upstream.type", fmt.Sprintf("is %q: write git, with git.repo, directory and ref, or oci, with oci.image", k.Upstream.Type), nil)
 	}
-	lock := k.UpstreamLock.Git
-	if len(lock.Commit) != 40 || strings.Trim(lock.Commit, "0123456789abcdefABCDEF") != "" {
-		return nil, kptfileError("upstreamLock.git.commit", fmt.Sprintf("is %q: want the 40 hexadecimal digits of a commit", lock.Commit), nil)
+	o := &origin{name: k.Metadata.Name, upstream: *k.Upstream}
+	switch l := k.UpstreamLock; {
+	case l != nil && l.Git != nil:
+		if len(l.Git.Commit) != 40 || strings.Trim(l.Git.Commit, "0123456789abcdefABCDEF") != "" {
+			return nil, kptfileError("upstreamLock.git.commit", fmt.Sprintf("is %q: want the 40 hexadecimal digits of a commit", l.Git.Commit), nil)
+		}
+		o.lock = upstream.Lock{Type: upstream.TypeGit, Git: &upstream.GitLock{
+			Repo: l.Git.Repo, Directory: l.Git.Directory, Ref: l.Git.Ref, Commit: l.Git.Commit}}
+	case l != nil && l.OCI != nil:
+		if !strings.Contains(l.OCI.Image, "@sha256:") {
+			return nil, kptfileError("upstreamLock.oci.image", fmt.Sprintf("is %q: want REGISTRY/NAME@sha256:DIGEST", l.OCI.Image), nil)
+		}
+		o.lock = upstream.Lock{Type: upstream.TypeOCI, OCI: &upstream.OCILock{Image: l.OCI.Image}}
+	default:
+		return nil, kptfileError("upstreamLock", "is not there, so nothing says which version of upstream the package was made of: get it anew (stoop get)", nil)
 	}
-	return &origin{name: k.Metadata.Name, upstream: *k.Upstream, git: *k.Upstream.Git,
-		lock: upstream.GitLock{Repo: lock.Repo, Directory: lock.Directory, Ref: lock.Ref, Commit: lock.Commit}}, nil
+	return o, nil
+}
+
+// goTo makes ref, a git ref or an image's tag or digest, the one to go to; empty
+// is the one there is. It says whether that is another.
+func (o *origin) goTo(ref string) bool {
+	switch {
+	case ref == "":
+		return false
+	case o.upstream.Git != nil:
+		git := *o.upstream.Git
+		edited := git.Ref != ref
+		git.Ref = ref
+		o.upstream.Git = &git
+		return edited
+	}
+	was := o.upstream.OCI.Image
+	name, _, _ := strings.Cut(was, "@")
+	if colon := strings.LastIndexByte(name, ':'); colon > strings.LastIndexByte(name, '/') {
+		name = name[:colon]
+	}
+	sep := ":"
+	if strings.HasPrefix(ref, "sha256:") {
+		sep = "@"
+	}
+	o.upstream.OCI = &kptpkg.OCI{Image: name + sep + ref}
+	return o.upstream.OCI.Image != was
 }
 
 // fetchUpstream reads the version of upstream to go to.
-func (o *origin) fetchUpstream(ctx context.Context, from upstream.Source) (kptpkg.Tree, upstream.GitLock, error) {
-	t, lock, err := from.Fetch(ctx, upstream.Ref{Type: upstream.TypeGit,
-		Git: &upstream.GitRef{Repo: o.git.Repo, Directory: o.git.Directory, Ref: o.git.Ref}})
+func (o *origin) fetchUpstream(ctx context.Context, from upstream.Source) (kptpkg.Tree, upstream.Lock, error) {
+	ref := upstream.Ref{Type: upstream.Type(o.upstream.Type)}
+	if git := o.upstream.Git; git != nil {
+		ref.Git = &upstream.GitRef{Repo: git.Repo, Directory: git.Directory, Ref: git.Ref}
+	}
+	if oci := o.upstream.OCI; oci != nil {
+		ref.OCI = &upstream.OCIRef{Image: oci.Image}
+	}
+	t, lock, err := from.Fetch(ctx, ref)
 	if err == nil {
 		err = checkFile(t)
 	}
 	if err != nil {
-		return t, upstream.GitLock{}, kptfileError("upstream.git", err.Error(), err)
+		return t, lock, o.upstreamError(err.Error(), err)
 	}
-	return t, *lock.Git, nil
+	return t, lock, nil
 }
 
 // fetchBase reads the version of upstream that the package is locked to.
 func (o *origin) fetchBase(ctx context.Context, from upstream.Source) (kptpkg.Tree, error) {
-	t, _, err := from.Fetch(ctx, upstream.Lock{Type: upstream.TypeGit, Git: &o.lock}.Ref())
+	t, _, err := from.Fetch(ctx, o.lock.Ref())
 	if err == nil {
 		err = checkFile(t)
 	}
+	field := "upstreamLock." + string(o.lock.Type)
 	switch {
 	case errors.Is(err, upstream.ErrNotFound):
-		return t, kptfileError("upstreamLock.git", fmt.Sprintf("the version that the package was made of can't be read any more: %v", err), err)
+		return t, kptfileError(field, fmt.Sprintf("the version that the package was made of can't be read any more: %v", err), err)
 	case err != nil:
-		return t, kptfileError("upstreamLock.git", err.Error(), err)
+		return t, kptfileError(field, err.Error(), err)
 	}
 	return t, nil
 }
@@ -211,31 +257,34 @@ func checkFile(t kptpkg.Tree) error {
 	return nil
 }
 
-// checkTag refuses a tag that was locked at one commit and is at another now.
-func (o *origin) checkTag(ctx context.Context, from upstream.Source, now upstream.GitLock) error {
-	if now.Ref != o.lock.Ref || now.Repo != o.lock.Repo || path.Clean(now.Directory) != path.Clean(o.lock.Directory) || now.Commit == o.lock.Commit {
+// checkTag refuses a git tag that was locked at one commit and is at another now.
+// The lock of an image doesn't say which tag was read.
+func (o *origin) checkTag(ctx context.Context, from upstream.Source, lock upstream.Lock) error {
+	was, now := o.lock.Git, lock.Git
+	if was == nil || now == nil || now.Commit == was.Commit || now.Ref != was.Ref || now.Repo != was.Repo ||
+		strings.Trim(now.Directory, "/") != strings.Trim(was.Directory, "/") {
 		return nil
 	}
-	tag, err := isTag(ctx, from, now)
+	tag, err := isTag(ctx, from, *now)
 	if err != nil || !tag {
 		return err
 	}
 	return kptfileError("upstream.git.ref", fmt.Sprintf(
 		"tag %s of %s moved since it was locked: upstreamLock has commit %s, and the tag is at %s now; tags should stay, so find out why; to go there all the same give that commit as the ref, @%[4]s",
-		now.Ref, now.Repo, o.lock.Commit, now.Commit), nil)
+		now.Ref, now.Repo, was.Commit, now.Commit), nil)
 }
 
 // isTag says whether a ref that was read is a tag. Names are tried in the order
 // of [upstream.GitRef]; none of them fetches anything again.
 func isTag(ctx context.Context, from upstream.Source, read upstream.GitLock) (bool, error) {
-	names := []string{read.Ref, path.Join(read.Directory, read.Ref)}
-	if read.Directory == "/" {
-		names = names[:1]
+	names := []string{read.Ref}
+	if read.Directory != "/" {
+		names = []string{read.Directory + "/" + read.Ref, read.Ref}
 	}
-	for i := len(names) - 1; i >= 0; i-- {
+	for _, name := range names {
 		for _, kind := range []string{"refs/tags/", "refs/heads/"} {
 			_, lock, err := from.Fetch(ctx, upstream.Ref{Type: upstream.TypeGit,
-				Git: &upstream.GitRef{Repo: read.Repo, Directory: read.Directory, Ref: kind + names[i]}})
+				Git: &upstream.GitRef{Repo: read.Repo, Directory: read.Directory, Ref: kind + name}})
 			switch {
 			case errors.Is(err, upstream.ErrNotFound):
 			case err != nil:
@@ -248,15 +297,29 @@ func isTag(ctx context.Context, from upstream.Source, read upstream.GitLock) (bo
 	return strings.HasPrefix(read.Ref, "refs/tags/"), nil
 }
 
+func sameLock(a, b upstream.Lock) bool {
+	switch {
+	case a.Git != nil && b.Git != nil:
+		return *a.Git == *b.Git
+	case a.OCI != nil && b.OCI != nil:
+		return *a.OCI == *b.OCI
+	}
+	return false
+}
+
 // locked is a merged package with the origin's upstream at its new version. The
 // update strategy stays as the Kptfile has it.
-func (o *origin) locked(t kptpkg.Tree, l upstream.GitLock) (kptpkg.Tree, error) {
+func (o *origin) locked(t kptpkg.Tree, l upstream.Lock) (kptpkg.Tree, error) {
+	lock := kptpkg.UpstreamLock{Type: string(l.Type)}
+	if l.Git != nil {
+		lock.Git = &kptpkg.GitLock{Repo: l.Git.Repo, Directory: l.Git.Directory, Ref: l.Git.Ref, Commit: l.Git.Commit}
+	}
+	if l.OCI != nil {
+		lock.OCI = &kptpkg.OCI{Image: l.OCI.Image}
+	}
 	return t.EditKptfile(".", func(k *kptpkg.KptfileEditor) error {
-		up := o.upstream
-		up.Git = &o.git
-		k.SetUpstream(up)
-		k.SetUpstreamLock(kptpkg.UpstreamLock{Type: up.Type,
-			Git: &kptpkg.GitLock{Repo: l.Repo, Directory: l.Directory, Ref: l.Ref, Commit: l.Commit}})
+		k.SetUpstream(o.upstream)
+		k.SetUpstreamLock(lock)
 		return nil
 	})
 }
@@ -284,6 +347,11 @@ func (o *origin) plain(t kptpkg.Tree) (kptpkg.Tree, error) {
 		}
 	}
 	return t, nil
+}
+
+// upstreamError is an error about the version of upstream to go to.
+func (o *origin) upstreamError(message string, cause error) error {
+	return kptfileError("upstream."+o.upstream.Type, message, cause)
 }
 
 // kptfileError is an error about a field of the package's Kptfile.

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stoop-dev/stoop/orchestration"
 	"github.com/stoop-dev/stoop/orchestration/kptdir"
+	"github.com/stoop-dev/stoop/orchestration/repository"
 )
 
 func (a *app) diffCommand() *cobra.Command {
@@ -48,7 +49,7 @@ func (a *app) diff(ctx context.Context, name string, theirs bool) (bool, error) 
 	if theirs {
 		compare = orchestration.UpstreamChanges
 	}
-	before, after, err := compare(ctx, a.upstreams(), pkg)
+	before, after, err := compare(ctx, a.upstreams(a.git(repository.Access{}, false)), pkg)
 	if err != nil {
 		return false, err
 	}

@@ -43,7 +43,8 @@ As a merge driver of git, for files of KRM resources:
 
 With --git-driver the arguments are files. The result is written to LOCAL. Where
 both changed the same thing it holds local's values, and the command fails, so
-that git asks for the file to be looked at.`,
+that git asks for the file to be looked at. Files without resources are merged
+by their lines, as git does.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
 			case f.gitDriver && len(args) != 3 && len(args) != 4:
@@ -68,7 +69,7 @@ that git asks for the file to be looked at.`,
 			if len(args) == 4 {
 				name = args[3]
 			}
-			return a.mergeFiles([3]string(args[:3]), name, opts)
+			return a.mergeFiles(cmd.Context(), [3]string(args[:3]), name, opts)
 		},
 	}
 	fs := cmd.Flags()

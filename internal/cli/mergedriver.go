@@ -1,14 +1,17 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"strings"
 
+	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 	"github.com/stoop-dev/stoop/orchestration/merge"
 )
@@ -19,8 +22,9 @@ const maxMergeFile = 64 << 20
 // mergeFiles merges three versions of one file and writes the result to the
 // second of them, as git wants it of a merge driver. name is the file's own: it
 // says how to read it. With conflicts left the file gets local's values there,
-// and the error is exitError, for which git takes the file to be in conflict.
-func (a *app) mergeFiles(files [3]string, name string, opts merge.Options) error {
+// and there is an error, by which git takes the file to be in conflict. A file
+// without resources is merged line by line, as git does.
+func (a *app) mergeFiles(ctx context.Context, files [3]string, name string, opts merge.Options) error {
 	var trees [3]kptpkg.Tree
 	base := path.Base(filepath.ToSlash(name))
 	for i, file := range files {
@@ -41,6 +45,9 @@ func (a *app) mergeFiles(files [3]string, name string, opts merge.Options) error
 	res, err := merge.Merge(trees[0], trees[1], trees[2], opts)
 	var open *merge.ConflictError
 	if errors.As(err, &open) {
+		if c := open.Conflicts[0]; c.Resource == (fn.ResourceRef{}) && c.Field == "" {
+			return mergeLines(ctx, files, name)
+		}
 		opts.OnConflict = merge.TakeLocal
 		res, err = merge.Merge(trees[0], trees[1], trees[2], opts)
 	}
@@ -61,6 +68,20 @@ func (a *app) mergeFiles(files [3]string, name string, opts merge.Options) error
 	}
 	return fmt.Errorf("%s: both sides changed %s differently: the file has local's values there; change what should be upstream's, then git add it\n%s",
 		name, places(len(open.Conflicts)), strings.TrimSuffix(open.Conflicts.Table(), "\n"))
+}
+
+// mergeLines has git merge files by their lines. What both sides changed gets
+// git's conflict markers.
+func mergeLines(ctx context.Context, files [3]string, name string) error {
+	cmd := exec.CommandContext(ctx, "git", "merge-file", "-q", "-L", "local", "-L", "base", "-L", "upstream", "--", files[1], files[0], files[2])
+	err := cmd.Run()
+	if err == nil {
+		return nil
+	}
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() > 0 && exit.ExitCode() < 128 { // the number of conflicts
+		return fmt.Errorf("%s: holds no resources, and both sides changed the same lines: they are marked in the file", name)
+	}
+	return fmt.Errorf("%s: both sides changed it, and it can't be merged by lines: it stays as it is locally (git merge-file: %w)", name, err)
 }
 
 func places(n int) string {

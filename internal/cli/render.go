@@ -68,6 +68,7 @@ func (a *app) render(ctx context.Context, name string, f renderFlags) error {
 		return err
 	}
 	defer func() { _ = dir.Close() }()
+	a.limitMemory(dir.Tree())
 	abs, err := a.resolved(name)
 	if err != nil {
 		return err

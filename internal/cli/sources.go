@@ -66,7 +66,13 @@ func (a *app) fill(h *orchestration.TaskHandler) {
 		h.Credentials = &repository.CredentialsDir{Dir: dir}
 	}
 	h.Repositories = orchestration.GitRepositories{Client: git, Credentials: h.Credentials}
-	h.Upstream = upstream.Mux{
+	h.Upstream = a.upstreams(git)
+}
+
+// upstreams are where packages come from: git, and registries as far as git may
+// go.
+func (a *app) upstreams(git *repository.Git) upstream.Mux {
+	return upstream.Mux{
 		upstream.TypeGit: upstream.Git{Client: git},
 		upstream.TypeOCI: upstream.OCI{Client: &repository.OCI{
 			Access: git.Access, Attempts: git.Attempts, Cache: git.Cache, DockerConfig: a.sources.dockerConfig,

@@ -57,7 +57,7 @@ func (a *app) upgrade(ctx context.Context, arg string, f upgradeFlags) error {
 		return err
 	}
 	defer func() { _ = dir.Close() }()
-	up, err := orchestration.Upgrade(ctx, a.upstreams(), dir.Tree(), orchestration.UpgradeOptions{
+	up, err := orchestration.Upgrade(ctx, a.upstreams(a.git(repository.Access{}, false)), dir.Tree(), orchestration.UpgradeOptions{
 		Ref: ref, Strategy: opts.Strategy, OnConflict: opts.OnConflict, Resolve: opts.Resolve,
 	})
 	command := []string{"stoop", "upgrade", arg}
@@ -69,7 +69,7 @@ func (a *app) upgrade(ctx context.Context, arg string, f upgradeFlags) error {
 	}
 	a.printResults(up.Results)
 	if up.UpToDate {
-		fmt.Fprintf(a.err, "%s is up to date with %s of %s at %s (commit %s)\n", name, up.Lock.Directory, up.Lock.Repo, up.Lock.Ref, up.Lock.Commit)
+		fmt.Fprintf(a.err, "%s is up to date with %s\n", name, lockText(up.To))
 		return a.write(ctx, dir, up.Tree, f.writeFlags)
 	}
 	if err := a.write(ctx, dir, up.Tree, f.writeFlags); err != nil {
@@ -79,9 +79,17 @@ func (a *app) upgrade(ctx context.Context, arg string, f upgradeFlags) error {
 	if f.dryRun {
 		done = "would be upgraded"
 	}
-	fmt.Fprintf(a.err, "%s %s by %s from commit %s to %s of %s at %s (commit %s); not rendered: stoop render %s does that\n",
-		name, done, up.Strategy, up.Was, up.Lock.Directory, up.Lock.Repo, up.Lock.Ref, up.Lock.Commit, shellQuote(name))
+	fmt.Fprintf(a.err, "%s %s by %s from %s to %s; not rendered: stoop render %s does that\n",
+		name, done, up.Strategy, lockText(up.From), lockText(up.To), shellQuote(name))
 	return nil
+}
+
+// lockText is a lock in the words of a message.
+func lockText(l upstream.Lock) string {
+	if l.Git == nil {
+		return l.OCI.Image
+	}
+	return fmt.Sprintf("%s of %s at %s (commit %s)", l.Git.Directory, l.Git.Repo, l.Git.Ref, l.Git.Commit)
 }
 
 // directoryAt takes DIR[@REF] apart. A directory may have an @ in its name, and
@@ -105,10 +113,4 @@ func directoryAt(arg string) (dir, ref string, err error) {
 func isDir(name string) bool {
 	info, err := os.Stat(name)
 	return err == nil && info.IsDir()
-}
-
-// upstreams are where the operator's flags let packages come from.
-func (a *app) upstreams() upstream.Source {
-	git := &repository.Git{Access: a.perms.access(repository.Access{})}
-	return upstream.Mux{upstream.TypeGit: upstream.Git{Client: git}}
 }

@@ -66,14 +66,19 @@ func split(src []byte) [][]byte {
 // separator line before a document that needs one and has none. The documents
 // of an unchanged [Split], in order, come out as the bytes they were.
 func Join(docs []*Doc) ([]byte, error) {
-	var b []byte
-	content := false // b has more than comments
-	ended := false   // b ends with a document end line
+	size := 0
 	for _, d := range docs {
 		t, err := d.Bytes()
 		if err != nil {
 			return nil, err
 		}
+		size += len(t) + len("\n...\n---\n")
+	}
+	b := make([]byte, 0, size)
+	content := false // b has more than comments
+	ended := false   // b ends with a document end line
+	for _, d := range docs {
+		t, _ := d.Bytes()
 		if len(b) > 0 && d.read != nil && d.read.first {
 			t = bytes.TrimPrefix(t, bom)
 		}

@@ -32,7 +32,7 @@ func write(read *source, root *yaml.Node) ([]byte, error) {
 	t := newText(read.bytes)
 	if !t.exotic() && old.HeadComment == root.HeadComment && old.FootComment == root.FootComment {
 		for _, coarse := range []bool{false, true} {
-			if out := spliced(t, read, old, root, coarse); out != nil {
+			if out := spliced(t, read, doc, root, coarse); out != nil {
 				return out, nil
 			}
 		}
@@ -41,13 +41,14 @@ func write(read *source, root *yaml.Node) ([]byte, error) {
 }
 
 // spliced is the text changed in places; nil if that can't be done.
-func spliced(t *text, read *source, old, root *yaml.Node, coarse bool) []byte {
+func spliced(t *text, read *source, doc, root *yaml.Node, coarse bool) []byte {
+	old := content(doc)
 	s := splice{text: t, root: old, nl: lineBreak(t.src), coarse: coarse, verify: read.anchors, json: isJSON(old, t.src)}
 	if !s.node(old, root, -1) {
 		return nil
 	}
 	out := s.apply()
-	if out == nil || s.verify && !proves(out, read.doc, root) {
+	if out == nil || s.verify && !proves(out, doc, root) {
 		return nil
 	}
 	return out

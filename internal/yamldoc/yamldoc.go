@@ -20,6 +20,7 @@ package yamldoc
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
@@ -44,9 +45,12 @@ type source struct {
 	bytes   []byte
 	first   bool // it is where its stream began
 	once    sync.Once
-	doc     *yaml.Node // the DocumentNode, nil when there is no content
-	anchors bool       // it has anchors or aliases
+	anchors bool // it has anchors or aliases
 	err     error
+
+	// The DocumentNode, in one of two forms; neither when there is no content.
+	doc    atomic.Pointer[yaml.Node]
+	packed atomic.Pointer[packed]
 }
 
 // Split cuts a YAML stream into its documents. Each document keeps its
@@ -115,6 +119,9 @@ func (d *Doc) Changed() bool {
 	if d.root == nil {
 		return false
 	}
+	if p := d.read.packed.Load(); p != nil {
+		return !p.equal(d.root)
+	}
 	doc, err := d.read.parse()
 	return err != nil || !Equal(content(doc), d.root)
 }
@@ -157,9 +164,16 @@ func (s *source) parse() (*yaml.Node, error) {
 		if c := doc.Content[0]; c.Kind == yaml.ScalarNode && c.Value == "" && c.Tag == nullTag && c.Anchor == "" && c.Style == 0 {
 			return // a separator with nothing after it
 		}
-		s.doc, s.anchors = doc, hasAnchors(doc)
+		s.anchors = hasAnchors(doc)
+		s.doc.Store(doc)
 	})
-	return s.doc, s.err
+	doc := s.doc.Load()
+	if doc == nil {
+		if p := s.packed.Load(); p != nil {
+			doc = p.unpack()
+		}
+	}
+	return doc, s.err
 }
 
 func hasAnchors(n *yaml.Node) bool {

@@ -58,7 +58,9 @@ func (d *disk) sum(name string, info os.FileInfo) (sum, error) {
 	}
 	defer f.Close()
 	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
+	// most files are far smaller than the buffer that io.Copy would make for each
+	buf := make([]byte, min(max(info.Size(), 0)+1, 32<<10))
+	if _, err := io.CopyBuffer(h, struct{ io.Reader }{f}, buf); err != nil {
 		return none, err
 	}
 	return sum(fmt.Sprintf("%s %x", gitModes[mode], h.Sum(nil))), nil

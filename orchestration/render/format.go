@@ -58,7 +58,7 @@ func (r *Rendered) WriteList(w io.Writer) error {
 			style = yaml.WideSequenceStyle
 		}
 		index := strconv.Itoa(at.index)
-		annotate(n, it.root, [][2]string{
+		annotate(n, it.read(), [][2]string{
 			{oldIndexAnnotation, index}, {oldPathAnnotation, at.path},
 			{indexAnnotation, index}, {pathAnnotation, at.path}, {seqIndentAnnotation, string(style)},
 		})
@@ -88,9 +88,9 @@ func annotate(n, was *yaml.Node, add [][2]string) {
 		}
 		nodes = append(nodes, word(a[0]), &yaml.Node{Kind: yaml.ScalarNode, Tag: yaml.NodeTagString, Style: yaml.SingleQuotedStyle, Value: a[1]})
 	}
-	wasAnn := fieldOf(wasMeta, "annotations")
+	wasAnn := keys(fieldOf(wasMeta, "annotations"))
 	if was != nil && wasAnn == nil {
-		wasAnn = &yaml.Node{Kind: yaml.MappingNode}
+		wasAnn = []string{}
 	}
 	insertBehind(ann, wasAnn, nodes)
 }
@@ -110,20 +110,32 @@ func openMapping(n, was *yaml.Node, key string) *yaml.Node {
 		return v
 	}
 	v := &yaml.Node{Kind: yaml.MappingNode}
-	insertBehind(n, was, []*yaml.Node{word(key), v})
+	insertBehind(n, keys(was), []*yaml.Node{word(key), v})
 	return v
 }
 
-// insertBehind inserts keys and values behind the last key that was has too; at
+// insertBehind inserts keys and values behind the last key that is among was; at
 // the end when was is nil.
-func insertBehind(n, was *yaml.Node, nodes []*yaml.Node) {
+func insertBehind(n *yaml.Node, was []string, nodes []*yaml.Node) {
 	at := len(n.Content)
 	if was != nil {
-		for at > 0 && keyIndex(was, n.Content[at-2].Value) < 0 {
+		for at > 0 && !slices.Contains(was, n.Content[at-2].Value) {
 			at -= 2
 		}
 	}
 	n.Content = slices.Insert(n.Content, at, nodes...)
+}
+
+// keys are the keys of a mapping, nil when there is no node.
+func keys(n *yaml.Node) []string {
+	if n == nil {
+		return nil
+	}
+	out := []string{}
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		out = append(out, n.Content[i].Value)
+	}
+	return out
 }
 
 func keyIndex(n *yaml.Node, key string) int {

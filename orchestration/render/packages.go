@@ -81,9 +81,11 @@ type item struct {
 	passed bool // a mutator had it
 
 	doc     *yamldoc.Doc // nil when a function made it
-	root    *yaml.Node   // the content of doc, shared: never changed
+	root    *yaml.Node   // the content of doc, shared: never changed; nil when there is a node
 	from    location     // of doc in the tree
 	node    *yaml.RNode  // what functions made of it; nil when none got it yet
+	changed bool         // node isn't what was read; known when it is written
+	meta    []string     // the keys of the metadata that was read, nil unless it had no annotations
 	problem string       // why it is no resource; strict renders only
 }
 
@@ -106,9 +108,32 @@ func (it *item) view() *yaml.RNode {
 // edit is the resource for a function to change.
 func (it *item) edit() *yaml.RNode {
 	if it.node == nil {
-		it.node = yaml.NewRNode(yamldoc.CopyNode(it.root))
+		it.set(yaml.NewRNode(yamldoc.CopyNode(it.root)))
 	}
 	return it.node
+}
+
+// set makes the resource what a function has or made of it. What was read is
+// packed: nodes are most of the memory that a large package takes, and there
+// would be two of each.
+func (it *item) set(n *yaml.RNode) {
+	if it.root != nil {
+		if meta := fieldOf(it.root, "metadata"); keyIndex(meta, "annotations") < 0 {
+			it.meta = keys(meta)
+		}
+		it.doc.Pack()
+		it.root = nil
+	}
+	it.node = n
+}
+
+// read is the resource as it was read, nil when a function made it.
+func (it *item) read() *yaml.Node {
+	if it.doc == nil {
+		return nil
+	}
+	root, _ := it.doc.Root() // it could be read once
+	return root
 }
 
 // input is a file that resources are read from.
@@ -262,6 +287,7 @@ func (x *execution) loadFile(in *input) error {
 		}
 		d.item = &item{owner: in.pkg, path: in.rel, index: d.index, doc: d.Doc, root: d.root, problem: problem}
 		d.item.from = location{in.file.Path(), d.index}
+		d.root = nil // the item's from here on
 		in.pkg.own = append(in.pkg.own, d.item)
 		x.items = append(x.items, d.item)
 		if in.rel == kptpkg.KptfileName {

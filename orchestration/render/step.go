@@ -439,8 +439,9 @@ func (x *execution) commit(after []placed, from map[*fn.Object]*item, given, ite
 			it = new(item)
 			made = append(made, it)
 		}
-		it.owner, it.path, it.index, it.node, it.gone, it.passed = a.owner, a.path, a.index, a.Node, false, true
-		orderAnnotations(it.root, it.node.YNode())
+		it.set(a.Node)
+		it.owner, it.path, it.index, it.gone, it.passed = a.owner, a.path, a.index, false, true
+		it.orderAnnotations()
 		returned[i] = it
 	}
 	x.items = append(x.items, made...)
@@ -454,15 +455,18 @@ func (x *execution) commit(after []placed, from map[*fn.Object]*item, given, ite
 // orderAnnotations puts annotations that a resource got to where kpt has them:
 // it adds some of its own to every resource it reads, so that they stand behind
 // what was in the metadata then and before what functions added.
-func orderAnnotations(was, n *yaml.Node) {
-	was, n = fieldOf(was, "metadata"), fieldOf(n, "metadata")
-	from := keyIndex(n, "annotations")
-	if was == nil || from < 0 || keyIndex(was, "annotations") >= 0 {
+func (it *item) orderAnnotations() {
+	if it.meta == nil {
 		return
 	}
-	pair := slices.Clone(n.Content[from : from+2])
-	n.Content = slices.Delete(n.Content, from, from+2)
-	insertBehind(n, was, pair)
+	meta := fieldOf(it.node.YNode(), "metadata")
+	from := keyIndex(meta, "annotations")
+	if from < 0 {
+		return
+	}
+	pair := slices.Clone(meta.Content[from : from+2])
+	meta.Content = slices.Delete(meta.Content, from, from+2)
+	insertBehind(meta, it.meta, pair)
 }
 
 // notRun records a failure that isn't the function's own: it wasn't found, or

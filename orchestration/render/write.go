@@ -19,6 +19,7 @@ func (x *execution) write() (kptpkg.Tree, error) {
 	dirty := map[string][]*item{} // by path, the resources that are in it now
 	for _, it := range x.items {
 		now := it.location()
+		it.changed = it.node != nil && it.doc != nil && it.doc.With(it.node.YNode()).Changed()
 		switch {
 		case it.gone:
 			if it.doc != nil {
@@ -26,7 +27,7 @@ func (x *execution) write() (kptpkg.Tree, error) {
 			}
 		case it.doc == nil:
 			dirty[now.path] = nil
-		case now != it.from || it.changed():
+		case now != it.from || it.changed:
 			dirty[it.from.path], dirty[now.path] = nil, nil
 		}
 	}
@@ -68,11 +69,6 @@ func (x *execution) write() (kptpkg.Tree, error) {
 		return kptpkg.Tree{}, err
 	}
 	return after, nested(after, files)
-}
-
-// changed says whether the resource isn't what was read.
-func (it *item) changed() bool {
-	return it.node != nil && !yamldoc.Equal(it.root, it.node.YNode())
 }
 
 // documents are the documents of a file: the resources that are in it and, in
@@ -134,7 +130,7 @@ func (it *item) current() *yamldoc.Doc {
 	switch {
 	case it.doc == nil:
 		return yamldoc.FromNode(it.node.YNode())
-	case it.changed():
+	case it.changed:
 		return it.doc.With(it.node.YNode())
 	}
 	return it.doc

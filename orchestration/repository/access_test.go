@@ -12,6 +12,7 @@ import (
 )
 
 func TestAccessNetwork(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		pattern, repo string
 		ok            bool
@@ -83,6 +84,7 @@ func TestAccessFileRepos(t *testing.T) {
 }
 
 func TestRepositoriesThatAreNone(t *testing.T) {
+	t.Parallel()
 	everything := repository.Access{Network: []string{"*"}, FileRepos: []string{"/"}}
 	for _, repo := range []string{
 		"", " ", "-x", "--upload-pack=touch", "repo", "github.com/o/r", "~/repo",

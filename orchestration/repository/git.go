@@ -219,7 +219,7 @@ func (g *Git) repo(loc location, dir string, key repoKey, cred *Credential) (*re
 		if cred != nil {
 			return nil, errors.New("it is on disk: credentials are for http, https and ssh")
 		}
-		r.origin = &local{dir: dir, access: g.Access}
+		r.origin = &local{given: loc.path, dir: dir, access: g.Access}
 	} else {
 		n, err := g.newNetwork(loc, cred, r.limits)
 		if err != nil {

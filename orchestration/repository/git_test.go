@@ -52,6 +52,7 @@ func content(t *testing.T, tree kptpkg.Tree, path string) string {
 }
 
 func TestRefs(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	first := r.Commit("main", kptfile("pkg", "first"), kptfile("other", "first"))
 	second := r.Commit("main", kptfile("pkg", "second"), kptfile("other", "second"))
@@ -71,6 +72,7 @@ func TestRefs(t *testing.T) {
 
 	for _, way := range ways {
 		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
 			url := way.serve(r)
 			git := newGit(r)
 			for _, tc := range []struct{ dir, ref, want string }{
@@ -118,6 +120,7 @@ func TestRefs(t *testing.T) {
 }
 
 func TestAbbreviatedCommit(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	commit := r.Commit("main", kptfile("", "x"))
 	for _, n := range []int{7, 8, 39} {
@@ -147,6 +150,7 @@ func TestAbbreviatedCommit(t *testing.T) {
 // A server doesn't say that its HEAD is detached, it says nothing: the branch
 // that points to the same commit is taken, as git clone does.
 func TestDefaultRefOfDetachedHead(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	first := r.Commit("trunk", kptfile("", "x"))
 	r.Git("update-ref", "refs/heads/a", r.Commit("trunk", kptfile("", "y")))
@@ -164,6 +168,7 @@ func TestDefaultRefOfDetachedHead(t *testing.T) {
 }
 
 func TestMissingDirectoryNamesPackages(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	r.Commit("main", kptfile("apps/redis", ""), kptfile("apps/web", ""), kptfile("infra/net/vpc", ""), entry{Path: "docs/redis/README"}, entry{Path: "lib", Mode: repositorytest.Submodule, Content: strings.Repeat("1", 40)})
 	git := newGit(r)
@@ -175,6 +180,7 @@ func TestMissingDirectoryNamesPackages(t *testing.T) {
 }
 
 func TestRootAndBadDirectories(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	r.Commit("main", kptfile("", "root"))
 	git := newGit(r)
@@ -191,6 +197,7 @@ func TestRootAndBadDirectories(t *testing.T) {
 }
 
 func TestWhatPackagesCannotHold(t *testing.T) {
+	t.Parallel()
 	pointer := "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 1\n"
 	cases := []struct {
 		entry entry  // beside the Kptfile of a package
@@ -229,10 +236,12 @@ func TestWhatPackagesCannotHold(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	r.Commit("main", kptfile("p", "1234567890"), kptfile("p/a/b", "1234567890"), entry{Path: "q/huge", Content: strings.Repeat("x", 5000)})
 	for _, way := range ways {
 		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
 			url := way.serve(r)
 			for _, tc := range []struct {
 				limits repository.Limits
@@ -265,6 +274,7 @@ func TestLimits(t *testing.T) {
 // A few trees that hold one another ten times over, ten levels deep, are ten
 // billion files.
 func TestTreeBomb(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	tree := r.Tree(kptfile("", "x"))
 	for range 10 {
@@ -288,6 +298,7 @@ func TestTreeBomb(t *testing.T) {
 }
 
 func TestBranchIsPinnedForOneRun(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	first := r.Commit("main", kptfile("a", "one"), kptfile("b", "one"))
 	for _, way := range ways {
@@ -305,6 +316,7 @@ func TestBranchIsPinnedForOneRun(t *testing.T) {
 }
 
 func TestConcurrentUse(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	var entries []entry
 	for i := range 8 {
@@ -328,6 +340,7 @@ func TestConcurrentUse(t *testing.T) {
 }
 
 func TestZeroGitReadsNothing(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	r.Commit("main", kptfile("", "x"))
 	var git repository.Git

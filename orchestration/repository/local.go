@@ -51,7 +51,8 @@ func isGitDir(dir string) bool {
 
 // local reads a repository on disk in place, without git and without writing.
 type local struct {
-	dir    string // the repository, permitted and without symlinks
+	given  string // the repository as the user named it
+	dir    string // the same, permitted, absolute and without symlinks
 	access Access
 
 	named  *filesystem.ReferenceStorage // nil until open
@@ -140,7 +141,7 @@ func (l *local) open() error {
 func (l *local) gitDir() (string, error) {
 	if _, err := os.Stat(l.dir); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return "", fmt.Errorf("repository %w", ErrNotFound)
+			return "", fmt.Errorf("repository %w%s", ErrNotFound, l.whereLooked())
 		}
 		return "", err
 	}
@@ -158,7 +159,18 @@ func (l *local) gitDir() (string, error) {
 	case isGitDir(l.dir):
 		return l.dir, nil
 	}
-	return "", fmt.Errorf("git repository %w in that directory", ErrNotFound)
+	return "", fmt.Errorf("git repository %w in that directory%s", ErrNotFound, l.whereLooked())
+}
+
+// whereLooked names the repository's directory where the user's text doesn't.
+func (l *local) whereLooked() string {
+	switch {
+	case !filepath.IsAbs(l.given):
+		return fmt.Sprintf(": looked for at %s, as relative paths begin at the working directory", l.dir)
+	case filepath.Clean(l.given) != l.dir:
+		return fmt.Sprintf(": looked for at %s, where symlinks lead", l.dir)
+	}
+	return ""
 }
 
 // objectDirs returns dir and the object directories it borrows from, each once.

@@ -13,6 +13,7 @@ import (
 )
 
 func TestLocalKinds(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	r.Commit("main", kptfile("p", "borrowed"))
 	parent := filepath.Dir(r.Dir)
@@ -62,6 +63,7 @@ func listing(t *testing.T, dir string) []string {
 }
 
 func TestAlternatesInACircle(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	r.Commit("main", kptfile("", "x"))
 	require.NoError(t, os.WriteFile(filepath.Join(r.Dir, "objects/info/alternates"), []byte("../objects\n"+r.Dir+"/objects\n\n# note\n"), 0o600))
@@ -92,6 +94,19 @@ func TestLocalThatCannotBeRead(t *testing.T) {
 		git := &repository.Git{Access: repository.Access{FileRepos: []string{"/"}}}
 		_, _, err := git.Fetch(t.Context(), repository.GitRef{Repo: dir, Ref: "main"})
 		assert.ErrorContains(t, err, want, dir)
+	}
+	t.Chdir(parent)
+	require.NoError(t, os.Symlink("plain", filepath.Join(parent, "link")))
+	for given, want := range map[string]string{
+		"./missing":         "repository ./missing: repository not found: looked for at " + parent + "/missing, as relative paths begin at the working directory",
+		"./plain":           "repository ./plain: git repository not found in that directory: looked for at " + parent + "/plain, as relative paths begin at the working directory",
+		parent + "/link":    "repository " + parent + "/link: git repository not found in that directory: looked for at " + parent + "/plain, where symlinks lead",
+		parent + "/missing": "repository " + parent + "/missing: repository not found",
+	} {
+		git := &repository.Git{Access: repository.Access{FileRepos: []string{parent}}}
+		_, _, err := git.Fetch(t.Context(), repository.GitRef{Repo: given, Ref: "main"})
+		require.ErrorIs(t, err, repository.ErrNotFound)
+		assert.Equal(t, want, err.Error())
 	}
 	assert.False(t, repository.IsRepository(parent+"/plain"))
 	assert.False(t, repository.IsRepository(parent+"/missing"))

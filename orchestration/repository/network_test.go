@@ -2,6 +2,7 @@ package repository_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -55,6 +56,7 @@ func noise(n int) string {
 }
 
 func TestOnlyThePackageIsFetched(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	r.Commit("main", kptfile("small", "old"), entry{Path: "big/history", Content: noise(300_000)})
 	r.Commit("main", kptfile("small", "x"), kptfile("small2", "x"), entry{Path: "big/file", Content: noise(200_000)})
@@ -88,6 +90,7 @@ func TestOnlyThePackageIsFetched(t *testing.T) {
 }
 
 func TestCommitIsFetchedAlone(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	old := r.Commit("main", kptfile("p", "old"))
 	r.Commit("main", kptfile("p", "new"), entry{Path: "big", Content: noise(200_000)})
@@ -104,6 +107,7 @@ func TestCommitIsFetchedAlone(t *testing.T) {
 
 // A server that lets go of a filtered clone's files afterwards.
 func TestServerRefusesFiles(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	r.Commit("main", kptfile("p", "x"))
 	var uploads atomic.Int64
@@ -125,6 +129,7 @@ func TestServerRefusesFiles(t *testing.T) {
 }
 
 func TestRetries(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	r.Commit("main", kptfile("", "x"))
 	for _, tc := range []struct {
@@ -188,6 +193,7 @@ func cut(w http.ResponseWriter) {
 }
 
 func TestCredentialsInTheURL(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	commit := r.Commit("main", kptfile("", "x"))
 	bare := r.ServeHTTP(filtering, func(next http.Handler) http.Handler {
@@ -212,7 +218,64 @@ func TestCredentialsInTheURL(t *testing.T) {
 	assert.ErrorContains(t, err, "credentials (401)")
 }
 
+// Whatever goes wrong, and wherever, a URL's credentials aren't in the error.
+func TestCredentialsInTheURLStayOutOfErrors(t *testing.T) {
+	t.Parallel()
+	r := repositorytest.New(t)
+	r.Commit("main", kptfile("", "x"))
+	served := strings.TrimPrefix(r.ServeHTTP(nil, nil), "http://")
+	handle := func(h http.HandlerFunc) string {
+		server := httptest.NewServer(h)
+		t.Cleanup(server.Close)
+		return strings.TrimPrefix(server.URL, "http://") + "/repo.git"
+	}
+	for url, want := range map[string]string{
+		"http://me:s3cr3t@127.0.0.1:1/r":           "connection refused",
+		"https://me:s3cr3t@127.0.0.1:1/r":          "connection refused",
+		"http://me:s3cr3t@localhost.invalid:80/r":  "localhost.invalid",
+		"https://me:s3cr3t@" + served:              "HTTP",
+		"http://me:s3cr3t@" + served + "x":         "not found (404)",
+		"http://s3cr3t@" + handle(cutRequest):      "reading from the server",
+		"http://me:s3cr3t@" + handle(redirectAway): "network access to elsewhere.example is not allowed",
+		"http://me:s3cr3t@" + handle(redirectToo):  "too many redirects",
+		"https://me:s3cr3t@elsewhere.example/r":    "is not allowed",
+		"http://me:s3cr3t@127.0.0.1:99999/r":       "has a port that is none",
+		"http://me:s3cr3t@127.0.0.1:port/r":        "is no repository",
+		"http://me:s3cr3t@[::1/r":                  "is no repository",
+		"http://me:s3cr3t@127.0.0.1%zz/r":          "is no repository",
+		"http://me:s3%zzcr3t@127.0.0.1/s3cr3t@h/r": "is no repository",
+		"http://me:s3cr3t@127.0.0.1":               "names no repository",
+		"http://me:s3cr3t@/r":                      "names no host",
+		"http://me:s3cr3t@127.0.0.1/r?x":           "has a query",
+		"ssh://me:s3cr3t@127.0.0.1/r":              "has a password",
+		"git://me:s3cr3t@127.0.0.1/r":              "has a user",
+		"file://me:s3cr3t@127.0.0.1/r":             "names a host",
+		"ftp://me:s3cr3t@127.0.0.1/r":              "has the scheme",
+		"me:s3cr3t@127.0.0.1:r":                    "is no repository",
+		" http://me:s3cr3t@127.0.0.1/r":            "has spaces",
+	} {
+		git := &repository.Git{Access: repository.Access{Network: []string{"127.0.0.1", "localhost.invalid"}}, Attempts: 1}
+		_, lock, err := git.Fetch(t.Context(), repository.GitRef{Repo: url, Ref: "main"})
+		assert.ErrorContains(t, err, want, url)
+		_, defaultErr := git.DefaultRef(t.Context(), url)
+		for ; err != nil; err = errors.Unwrap(err) { // also what a caller may take out of it
+			assert.NotContains(t, fmt.Sprintf("%+v %+v %+v", err, defaultErr, lock), "cr3t", url)
+		}
+	}
+}
+
+func cutRequest(w http.ResponseWriter, _ *http.Request) { cut(w) }
+
+func redirectAway(w http.ResponseWriter, req *http.Request) {
+	http.Redirect(w, req, "http://me:s3cr3t@elsewhere.example"+req.URL.RequestURI(), http.StatusFound)
+}
+
+func redirectToo(w http.ResponseWriter, req *http.Request) {
+	http.Redirect(w, req, "http://me:s3cr3t@"+req.Host+req.URL.RequestURI(), http.StatusFound)
+}
+
 func TestRedirects(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	r.Commit("main", kptfile("", "x"))
 	target := r.ServeHTTP(nil, nil)
@@ -231,6 +294,7 @@ func TestRedirects(t *testing.T) {
 }
 
 func TestServersThatFail(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	empty := r.ServeHTTP(nil, nil)
 	daemon := r.ServeGit(nil)
@@ -257,6 +321,7 @@ func TestServersThatFail(t *testing.T) {
 }
 
 func TestServerThatHangs(t *testing.T) {
+	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer listener.Close()

@@ -37,6 +37,7 @@ func packed(t testing.TB, args ...string) (pack []byte, contents []string) {
 }
 
 func TestReadPack(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{nil, {"--delta-base-offset"}} {
 		pack, contents := packed(t, args...)
 		assert.Less(t, len(pack), 400, "there are deltas in it")
@@ -59,6 +60,7 @@ func TestReadPack(t *testing.T) {
 
 // A delta may come before its base.
 func TestReadPackBaseComesLast(t *testing.T) {
+	t.Parallel()
 	base := []byte("0123456789")
 	hash := plumbing.ComputeHash(plumbing.BlobObject, base)
 	copyAll := []byte{10, 10, 0x90, 10} // sizes of base and target, copy 10 bytes from 0
@@ -81,6 +83,7 @@ func TestReadPackBaseComesLast(t *testing.T) {
 
 // A delta of a few bytes that says its result has an exabyte.
 func TestReadPackBomb(t *testing.T) {
+	t.Parallel()
 	base := []byte("0123456789")
 	hash := plumbing.ComputeHash(plumbing.BlobObject, base)
 	huge := binary.AppendUvarint([]byte{10}, 1<<60)
@@ -153,6 +156,7 @@ func FuzzLocation(f *testing.F) {
 
 // Links that are accepted really stay inside, on a real file system.
 func TestAcceptedLinksStayInside(t *testing.T) {
+	t.Parallel()
 	links := map[string]string{
 		"up": ".", "a/up": "..", "a/b/up": "../..", "a/b/side": "../c", "a/c/deep": "up/d", "a/c/up": "../b",
 		"out": "..", "a/out": "../..", "a/b/climb": "up/..", "a/b/slash": "/etc", "a/climb": "b/up/../..", "x": "a/./b//up",

@@ -16,6 +16,7 @@ import (
 )
 
 func TestWritePack(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		var objects []object
 		want := memory{}
@@ -35,6 +36,7 @@ func TestWritePack(t *testing.T) {
 
 // A package in the cache is a pack that git takes.
 func TestPackOfPackage(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	big := strings.Repeat("0123456789abcdef", 10_000)
 	r.Commit("main", repositorytest.Entry{Path: "a/b/Kptfile", Content: "x"}, repositorytest.Entry{Path: "a/b/sub/big", Content: big},

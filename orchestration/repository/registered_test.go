@@ -100,7 +100,11 @@ func TestRevisions(t *testing.T) {
 		p.main["root"] = entry{Path: dir + "Kptfile", Content: "the directory itself is no package"}
 		p.commit("refs/heads/main", "by hand", "main")
 
-		for _, way := range ways {
+		reached := ways
+		if dir != "" {
+			reached = ways[:2] // what the directory changes comes after reading
+		}
+		for _, way := range reached {
 			t.Run(dir+way.name, func(t *testing.T) {
 				reg, git := p.registration(way.serve(p.Repo)), newGit(p.Repo)
 				revisions, err := git.Revisions(t.Context(), reg)

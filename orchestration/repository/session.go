@@ -35,7 +35,7 @@ var errHungUp = errors.New("the server hung up without an answer")
 // way: what it said counts, and not that it didn't listen to the end. go-git's
 // own sessions give up at the first write that fails.
 type stream struct {
-	in      io.Writer
+	in      io.WriteCloser
 	out     *bufio.Reader
 	hangUp  func() error
 	besides func() string // what an ssh server says elsewhere than in its answer; nil: there is no such place
@@ -57,9 +57,7 @@ func (s *stream) AdvertisedReferencesContext(context.Context) (*packp.AdvRefs, e
 	case err != nil:
 		return nil, err
 	}
-	if err := transport.FilterUnsupportedCapabilities(adv.Capabilities); err != nil {
-		return nil, err
-	}
+	transport.FilterUnsupportedCapabilities(adv.Capabilities)
 	s.adv = adv
 	return adv, nil
 }
@@ -79,6 +77,7 @@ func (s *stream) UploadPack(ctx context.Context, req *packp.UploadPackRequest) (
 	}
 	s.asked = true
 	_, _ = s.in.Write(request.Bytes()) // where it fails, the answer or its lack says why
+	_ = s.in.Close()                   // some ssh servers wait for it
 	switch _, err := s.out.Peek(1); {
 	case errors.Is(err, io.EOF):
 		return nil, s.silence()
@@ -129,8 +128,14 @@ func dialGit(ctx context.Context, loc location) (session, error) {
 	}
 	hello := packp.GitProtoRequest{RequestCommand: transport.UploadPackServiceName, Pathname: loc.endpoint.Path, Host: host}
 	_ = hello.Encode(conn) // where it fails, the answer or its lack says why
-	return &stream{in: conn, out: bufio.NewReader(conn), hangUp: end}, nil
+	return &stream{in: stayingOpen{conn}, out: bufio.NewReader(conn), hangUp: end}, nil
 }
+
+// stayingOpen is a connection's way to the server: closed, it would take the
+// answer with it.
+type stayingOpen struct{ io.Writer }
+
+func (stayingOpen) Close() error { return nil }
 
 // dialSSH begins a session over ssh. As go-git's do, it goes by the proxy of
 // $ALL_PROXY, and to the host and port that the user's ssh config has for
@@ -181,6 +186,9 @@ func dialSSH(ctx context.Context, loc location, auth *sshAuth) (_ session, err e
 		return nil, err
 	}
 	besides := func() string {
+		_ = in.Close()
+		waiting := time.AfterFunc(sshTimeout, func() { _ = end() })
+		defer waiting.Stop()
 		_ = remote.Wait() // for all of stderr; the status says no more
 		return stderr.line()
 	}

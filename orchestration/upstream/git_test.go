@@ -14,6 +14,7 @@ import (
 )
 
 func TestGit(t *testing.T) {
+	t.Parallel()
 	filtering := func(r *repositorytest.Repo) string {
 		return r.ServeHTTP([]string{"uploadpack.allowFilter=true", "uploadpack.allowAnySHA1InWant=true"}, nil)
 	}
@@ -61,6 +62,7 @@ func conform(t *testing.T, cache *repository.Cache, serve func(*repositorytest.R
 }
 
 func TestMuxUnknownType(t *testing.T) {
+	t.Parallel()
 	_, _, err := upstream.Mux{"git": nil, "oci": nil}.Fetch(t.Context(), upstream.Ref{Type: "svn"})
 	require.Error(t, err)
 	assert.Equal(t, `upstream type "svn" is not known: use git or oci`, err.Error())

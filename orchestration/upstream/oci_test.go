@@ -27,6 +27,7 @@ import (
 // An image is one package, so a directory of the suite is a repository of the
 // registry: one for each directory that a file is published in.
 func TestOCI(t *testing.T) {
+	t.Parallel()
 	upstreamtest.Conform(t, func(t *testing.T) upstreamtest.Place {
 		server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 		t.Cleanup(server.Close)

@@ -16,6 +16,7 @@ import (
 var _ upstream.Credentials = (*repository.CredentialsDir)(nil)
 
 func TestRegistered(t *testing.T) {
+	t.Parallel()
 	r := repositorytest.New(t)
 	pkg := func(dir, says string) repositorytest.Entry {
 		return repositorytest.Entry{Path: dir + "/Kptfile", Content: says}
@@ -74,6 +75,7 @@ func TestRegistered(t *testing.T) {
 
 // A repository's secret is resolved in its own namespace, and goes with the ref.
 func TestRegisteredWithSecret(t *testing.T) {
+	t.Parallel()
 	private, public := repositorytest.Key(1)
 	r := repositorytest.New(t)
 	r.Commit("main", repositorytest.Entry{Path: "web/Kptfile", Content: "x"})

@@ -5,8 +5,11 @@ package repositorytest
 
 import (
 	"bytes"
+	"compress/zlib"
+	"crypto/sha1"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -19,6 +22,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -72,11 +76,11 @@ func (r *Repo) Git(args ...string) string {
 // returns its hash.
 func (r *Repo) Commit(branch string, entries ...Entry) string {
 	r.t.Helper()
-	args := []string{"commit-tree", "-m", "commit", r.Tree(entries...)}
+	text := "tree " + r.Tree(entries...) + "\n"
 	if parent := r.Git("for-each-ref", "--format=%(objectname)", "refs/heads/"+branch); parent != "" {
-		args = append(args, "-p", parent)
+		text += "parent " + parent + "\n"
 	}
-	commit := r.Git(args...)
+	commit := r.Object("commit", text+"author Ann <ann@example.com> 1704164645 +0000\ncommitter Ann <ann@example.com> 1704164645 +0000\n\ncommit\n")
 	r.Git("update-ref", "refs/heads/"+branch, commit)
 	return commit
 }
@@ -84,26 +88,11 @@ func (r *Repo) Commit(branch string, entries ...Entry) string {
 // Tree writes the git tree of entries and returns its hash.
 func (r *Repo) Tree(entries ...Entry) string {
 	r.t.Helper()
-	// All blobs in one process: a process a file would make large trees slow.
-	var paths strings.Builder
-	var hashes []string
-	scratch := r.t.TempDir()
-	for i, e := range entries {
-		if e.Mode == Submodule {
-			continue
-		}
-		name := filepath.Join(scratch, fmt.Sprint(i))
-		require.NoError(r.t, os.WriteFile(name, []byte(e.Content), 0o600))
-		paths.WriteString(name + "\n")
-	}
-	if paths.Len() > 0 {
-		hashes = strings.Split(command(r.t, r.Dir, paths.String(), "hash-object", "-w", "--no-filters", "--stdin-paths"), "\n")
-	}
 	root := &dir{dirs: map[string]*dir{}}
 	for _, e := range entries {
 		hash := e.Content
 		if e.Mode != Submodule {
-			hash, hashes = hashes[0], hashes[1:]
+			hash = r.Object("blob", e.Content)
 		}
 		mode := e.Mode
 		if mode == "" {
@@ -115,9 +104,20 @@ func (r *Repo) Tree(entries ...Entry) string {
 }
 
 // Object writes a git object as it is, however malformed, and returns its hash.
+// It does so without git, as a process for each object is most of a test's time.
 func (r *Repo) Object(typ, content string) string {
 	r.t.Helper()
-	return command(r.t, r.Dir, content, "hash-object", "-w", "-t", typ, "--literally", "--stdin")
+	whole := fmt.Appendf(nil, "%s %d\x00%s", typ, len(content), content)
+	hash := fmt.Sprintf("%x", sha1.Sum(whole))
+	name := filepath.Join(r.Dir, "objects", hash[:2], hash[2:])
+	if _, err := os.Stat(name); err == nil {
+		return hash
+	}
+	var loose bytes.Buffer
+	w := zlib.NewWriter(&loose)
+	_, err := w.Write(whole)
+	require.NoError(r.t, errors.Join(err, w.Close(), os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, loose.Bytes(), 0o444)))
+	return hash
 }
 
 // Subtrees writes the git tree whose entries are named by their hashes in
@@ -197,9 +197,7 @@ func (r *Repo) backend(config []string, wrap func(http.Handler) http.Handler) ht
 	r.t.Helper()
 	env := []string{"GIT_PROJECT_ROOT=" + filepath.Dir(r.Dir), "GIT_HTTP_EXPORT_ALL=1"}
 	env = append(env, configEnv(config)...)
-	git, err := exec.LookPath("git")
-	require.NoError(r.t, err)
-	var handler http.Handler = &cgi.Handler{Path: git, Args: []string{"http-backend"}, Env: append(env, fixedEnv()...), Stderr: io.Discard}
+	var handler http.Handler = &cgi.Handler{Path: program("git-http-backend"), Env: append(env, fixedEnv()...), Stderr: io.Discard}
 	if wrap != nil {
 		handler = wrap(handler)
 	}
@@ -213,8 +211,7 @@ func (r *Repo) ServeGit(config []string) string {
 	require.NoError(r.t, err)
 	address := listener.Addr().(*net.TCPAddr)
 	require.NoError(r.t, listener.Close())
-	// Not by way of git, which would be a second process to end.
-	daemon := exec.Command(filepath.Join(r.Git("--exec-path"), "git-daemon"), "--reuseaddr", "--export-all", "--listen=127.0.0.1",
+	daemon := exec.Command(program("git-daemon"), "--reuseaddr", "--export-all", "--listen=127.0.0.1",
 		fmt.Sprintf("--port=%d", address.Port), "--base-path="+filepath.Dir(r.Dir))
 	daemon.Env = append(append(os.Environ(), fixedEnv()...), configEnv(config)...)
 	require.NoError(r.t, daemon.Start())
@@ -231,6 +228,18 @@ func (r *Repo) ServeGit(config []string) string {
 	}, 10*time.Second, 5*time.Millisecond, "git daemon doesn't answer")
 	return fmt.Sprintf("git://%s/%s", address, filepath.Base(r.Dir))
 }
+
+// program is one of git's own, without git before it, which would be a second
+// process to start and to end.
+func program(name string) string { return filepath.Join(execPath(), name) }
+
+var execPath = sync.OnceValue(func() string {
+	out, err := exec.Command("git", "--exec-path").Output()
+	if err != nil {
+		panic(err) // there is a git: New looked
+	}
+	return strings.TrimSpace(string(out))
+})
 
 func configEnv(config []string) []string {
 	env := []string{fmt.Sprintf("GIT_CONFIG_COUNT=%d", len(config))}

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -88,10 +89,18 @@ func (r *Repo) serveSSH(conn net.Conn, server *ssh.ServerConfig, config []string
 				}
 				git := exec.Command("git", "upload-pack", filepath.Join(filepath.Dir(r.Dir), name))
 				git.Env = append(append(os.Environ(), fixedEnv()...), configEnv(config)...)
-				git.Stdin, git.Stdout, git.Stderr = channel, channel, channel.Stderr()
-				status := struct{ Code uint32 }{}
-				if git.Run() != nil {
-					status.Code = 1
+				git.Stdout, git.Stderr = channel, channel.Stderr()
+				// A pipe, as with a reader Run waits for a client that has no
+				// more to say.
+				status := struct{ Code uint32 }{1}
+				if in, err := git.StdinPipe(); err == nil {
+					go func() {
+						_, _ = io.Copy(in, channel)
+						_ = in.Close()
+					}()
+					if git.Run() == nil {
+						status.Code = 0
+					}
 				}
 				_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(status))
 				return
