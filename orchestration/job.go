@@ -1,0 +1,134 @@
+package orchestration
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+
+	"github.com/stoop-dev/stoop/fn"
+	"github.com/stoop-dev/stoop/internal/yamldoc"
+	"github.com/stoop-dev/stoop/orchestration/api"
+	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+)
+
+// job is an order being carried out.
+type job struct {
+	*order
+	action  Action
+	before  *job   // the order on the same target that this one goes on from
+	after   *job   // the one that goes on from it
+	needs   []*job // those that have to be done first
+	level   int    // the wave it is in, from 1; 0: not known yet, -1: being found out
+	skip    bool   // not asked for
+	applied int    // tasks that have run
+	changed bool   // whether the object says something new about the package
+	outcome *Outcome
+	pkg     kptpkg.Tree       // the package afterwards
+	record  *yamldoc.Doc      // the object with the record of what was done; nil: as it is
+	status  *api.RenderStatus // how the render of a replaced package went
+	saved   bool              // the package is kept although it failed to render
+	note    string            // a warning about the object
+	err     error
+}
+
+// references are the names of the revisions that the order's tasks need.
+func (j *job) references() []string {
+	if j.resources != nil {
+		return nil
+	}
+	return references(j.revision, min(j.applied, len(j.revision.Spec.Tasks)))
+}
+
+// fail is an error about a field of the order, or about all of it.
+func (j *job) fail(field, message string) error {
+	return j.about(resultError(j.object, field, message, nil))
+}
+
+// about makes an error that the order met one about the order. What it says of
+// the package's own files stays in the message: a package that couldn't be made
+// isn't there to look into.
+func (j *job) about(err error) error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var out []error
+		for _, e := range joined.Unwrap() {
+			out = append(out, j.about(e))
+		}
+		return errors.Join(out...)
+	}
+	if re, ok := errors.AsType[*fn.ResultError](err); err == nil || ok && re.Result.ResourceRef != nil && *re.Result.ResourceRef == *j.object.Ref() {
+		return at(err, j.file, j.index)
+	}
+	return &fn.ResultError{Result: fn.Result{
+		Message: err.Error(), Severity: fn.Error, ResourceRef: j.object.Ref(), File: j.place(),
+	}, Err: err}
+}
+
+// place is where the order's object is.
+func (j *job) place() *fn.File { return &fn.File{Path: j.file, Index: j.index} }
+
+// name is that of the order's object.
+func (j *job) name() string { return j.object.Head().Metadata.Name }
+
+// results is all there is to say about the job.
+func (j *job) results() []fn.Result {
+	var results []fn.Result
+	switch msg := j.summary(); {
+	case j.err != nil:
+		results = fn.ResultsOf(j.err)
+	case msg != "":
+		results = append(results, j.result(fn.Info, msg))
+	}
+	if j.note != "" {
+		results = append(results, j.result(fn.Warning, j.note))
+	}
+	if j.outcome != nil {
+		for _, res := range j.outcome.Results {
+			results = append(results, j.located(res))
+		}
+	}
+	return results
+}
+
+// result is one about the order.
+func (j *job) result(sev fn.Severity, message string) fn.Result {
+	return fn.Result{Message: message, Severity: sev, ResourceRef: j.object.Ref(), File: j.place()}
+}
+
+// located gives a result of the package's own files their place in the
+// workspace and says whose it is.
+func (j *job) located(res fn.Result) fn.Result {
+	if res.File != nil && j.target != "." {
+		f := *res.File
+		f.Path = path.Join(j.target, f.Path)
+		res.File = &f
+	}
+	res.Tags = maps.Clone(res.Tags)
+	if res.Tags == nil {
+		res.Tags = map[string]string{}
+	}
+	res.Tags["task"] = j.name()
+	return res
+}
+
+func (j *job) summary() string {
+	n := count(j.pkg.Len(), "file")
+	switch {
+	case j.err != nil:
+		return ""
+	case j.action == ActionCreate && j.outcome.Lock != nil && j.outcome.Lock.OCI != nil:
+		return fmt.Sprintf("package %s cloned from %s and rendered: %s", j.target, j.outcome.Lock.OCI.Image, n)
+	case j.action == ActionCreate && j.outcome.Lock != nil:
+		l := j.outcome.Lock.Git
+		return fmt.Sprintf("package %s cloned from %s of %s at %s (commit %s) and rendered: %s", j.target, l.Directory, l.Repo, l.Ref, l.Commit, n)
+	case j.action == ActionCreate:
+		return fmt.Sprintf("package %s made and rendered: %s", j.target, n)
+	case j.action == ActionUpdate:
+		return fmt.Sprintf("package %s updated and rendered", j.target)
+	case j.action == ActionReplace:
+		return fmt.Sprintf("package %s replaced and rendered: %s", j.target, n)
+	case j.action == ActionRebuild:
+		return fmt.Sprintf("package %s was made before; the record of it is written again", j.target)
+	}
+	return ""
+}
