@@ -186,7 +186,7 @@ func (h *TaskHandler) DoPRResourceMutations(ctx context.Context, pr *api.Package
 		return nil, err
 	}
 	if pr.Lifecycle() != api.Draft {
-		return nil, resultError(pr, "spec.lifecycle", fmt.Sprintf("is %s: only the content of a Draft can be replaced; set it to Draft, or make a new revision (edit)", pr.Lifecycle()), nil)
+		return nil, notDraft(pr)
 	}
 	pkg, err := draft.Resources(ctx)
 	if err != nil {
@@ -216,6 +216,23 @@ func (h *TaskHandler) replace(ctx context.Context, in workspace, draft Draft, pr
 		}
 	}
 	return out, status, err
+}
+
+// Eval runs one function over all resources of the draft's package, those of
+// subpackages included, as `kpt fn eval` does, renders the package, and updates
+// the draft once. pr says whose package it is; unless it is a Draft that is an
+// error. With an error the draft is unchanged.
+func (h *TaskHandler) Eval(ctx context.Context, draft Draft, pr *api.PackageRevision, f kptpkg.Function) (*Outcome, error) {
+	if pr.Lifecycle() != api.Draft {
+		return nil, notDraft(pr)
+	}
+	kind, _ := task.Find("eval")
+	return h.run(ctx, workspace{}, draft, kind, &task.Job{Revision: pr, Function: &f})
+}
+
+// notDraft refuses to change the content of a package revision.
+func notDraft(pr *api.PackageRevision) error {
+	return resultError(pr, "spec.lifecycle", fmt.Sprintf("is %s: only the content of a Draft can be changed; set it to Draft, or make a new revision (edit)", pr.Lifecycle()), nil)
 }
 
 // unchangedSince refuses to replace a package that isn't what the caller saw.

@@ -315,6 +315,48 @@ func TestParallelChangesNothing(t *testing.T) {
 	}
 }
 
+// Eval runs its function over the whole package and then the pipeline; what both
+// say is in the Outcome.
+func TestEval(t *testing.T) {
+	draft := &memory{pkg: workspace(t)}
+	var err error
+	draft.pkg, err = draft.pkg.With(
+		kptpkg.NewFile("Kptfile", kptpkg.Regular, []byte(webKptfile)),
+		kptpkg.NewFile("cm.yaml", kptpkg.Regular, []byte(webConfig)),
+		kptpkg.NewFile("db/Kptfile", kptpkg.Regular, []byte("apiVersion: kpt.dev/v1\nkind: Kptfile\nmetadata:\n  name: db\n")),
+		kptpkg.NewFile("db/cm.yaml", kptpkg.Regular, []byte(webConfig)),
+	)
+	require.NoError(t, err)
+	pr := revision("web")
+	f := kptpkg.Function{Image: "set-annotations:v0.1.4", ConfigMap: map[string]string{"team": "shop"}, Selectors: []kptpkg.Selector{{Kind: "ConfigMap"}}}
+
+	bad := f
+	bad.Image = "example.com/unknown:v1"
+	before := tasktest.Content(t, draft.pkg)
+	_, err = handlerOf().Eval(t.Context(), draft, pr, bad)
+	require.ErrorContains(t, err, `eval: run the function: running a function on package "web": eval (unknown:v1)`)
+	published := revision("web")
+	published.Spec.Lifecycle = api.Published
+	_, err = handlerOf().Eval(t.Context(), draft, published, f)
+	require.ErrorContains(t, err, "only the content of a Draft can be changed")
+	assert.Empty(t, draft.saves)
+	assert.Equal(t, before, tasktest.Content(t, draft.pkg))
+
+	out, err := handlerOf().Eval(t.Context(), draft, pr, f)
+	require.NoError(t, err)
+	assert.Len(t, draft.saves, 1)
+	for _, p := range []string{"cm.yaml", "db/cm.yaml"} {
+		assert.Contains(t, content(t, draft.pkg, p), "team: shop", p)
+		assert.Contains(t, content(t, draft.pkg, p), "tier: front", p) // by the pipeline
+	}
+	var steps []string
+	for _, r := range out.Results {
+		steps = append(steps, r.Tags["step"])
+	}
+	assert.Contains(t, steps, "eval (set-annotations:v0.1.4)")
+	assert.Equal(t, 1, out.Rendered.Functions)
+}
+
 // A cancelled run carries nothing out and says why.
 func TestRunCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())

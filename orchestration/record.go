@@ -77,6 +77,7 @@ func (j *job) recordedRevision() (*yamldoc.Doc, error) {
 		return nil, err
 	}
 	pr.Status.Conditions = mirrored(pr, k, j)
+	pr.Status.UpstreamLock = nil
 	if l := k.UpstreamLock; l != nil && l.Git != nil {
 		pr.Status.UpstreamLock = &api.Lock{Type: l.Type, Git: &api.GitLock{Repo: l.Git.Repo, Directory: l.Git.Directory, Ref: l.Git.Ref, Commit: l.Git.Commit}}
 	}
@@ -90,8 +91,11 @@ func (j *job) recordedRevision() (*yamldoc.Doc, error) {
 			return nil, err
 		}
 	}
-	if len(pr.Status.Conditions) == 0 {
-		if err := n.PipeE(yaml.Get("status"), yaml.Clear("conditions")); err != nil {
+	for field, none := range map[string]bool{"conditions": len(pr.Status.Conditions) == 0, "upstreamLock": pr.Status.UpstreamLock == nil} {
+		if !none {
+			continue
+		}
+		if err := n.PipeE(yaml.Get("status"), yaml.Clear(field)); err != nil {
 			return nil, err
 		}
 	}

@@ -113,7 +113,7 @@ func TestReplaceRefusals(t *testing.T) {
 		old, new map[string]string
 		want     string
 	}{
-		"not a draft":     {published, nil, map[string]string{"Kptfile": replaceKptfile}, "only the content of a Draft can be replaced"},
+		"not a draft":     {published, nil, map[string]string{"Kptfile": replaceKptfile}, "only the content of a Draft can be changed"},
 		"escaping path":   {revision("web"), nil, map[string]string{"Kptfile": replaceKptfile, "../x": "a"}, "leads out of the package"},
 		".git":            {revision("web"), nil, map[string]string{"Kptfile": replaceKptfile, ".git/config": "a"}, "inside a .git directory"},
 		"nothing":         {revision("web"), nil, nil, "is empty"},

@@ -41,7 +41,7 @@ The package names the repository, so reading it needs --allow-network or
 
 // diff prints the changes and says whether there are any.
 func (a *app) diff(ctx context.Context, name string, theirs bool) (bool, error) {
-	pkg, err := kptdir.Read(ctx, name, kptdir.Limits{})
+	pkg, err := kptdir.Read(ctx, name, a.sources.directoryLimits())
 	if err != nil {
 		return false, err
 	}

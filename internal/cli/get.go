@@ -91,7 +91,7 @@ func (a *app) writeNew(ctx context.Context, name string, tree kptpkg.Tree, w wri
 	if err := os.MkdirAll(name, 0o777); err != nil {
 		return err
 	}
-	dir, err := kptdir.Open(ctx, name, kptdir.Limits{})
+	dir, err := kptdir.Open(ctx, name, a.sources.directoryLimits())
 	if err == nil {
 		err = errors.Join(a.write(ctx, dir, tree, w), dir.Close())
 	}

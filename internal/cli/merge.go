@@ -102,12 +102,12 @@ func (a *app) merge(ctx context.Context, names [3]string, opts merge.Options, f 
 		case !info.IsDir():
 			return usageError("%s is not a directory: single files are merged with --git-driver", name)
 		case i == 1 && f.output != "" && sameFile(info, f.output):
-			if inPlace, err = kptdir.Open(ctx, name, kptdir.Limits{}); err == nil {
+			if inPlace, err = kptdir.Open(ctx, name, a.sources.directoryLimits()); err == nil {
 				defer func() { _ = inPlace.Close() }()
 				trees[i] = inPlace.Tree()
 			}
 		default:
-			trees[i], err = kptdir.Read(ctx, name, kptdir.Limits{})
+			trees[i], err = kptdir.Read(ctx, name, a.sources.directoryLimits())
 		}
 		if err != nil {
 			return err
@@ -117,7 +117,7 @@ func (a *app) merge(ctx context.Context, names [3]string, opts merge.Options, f 
 		return usageError("there is nothing in %s, %s and %s: name three versions of a package", names[0], names[1], names[2])
 	}
 	if f.output != "" && inPlace == nil {
-		if err := checkEmpty(ctx, f.output); err != nil {
+		if err := a.checkEmpty(ctx, f.output); err != nil {
 			return err
 		}
 	}
@@ -151,11 +151,11 @@ func sameFile(info os.FileInfo, name string) bool {
 
 // checkEmpty refuses a directory to write to that holds files: they would be
 // replaced.
-func checkEmpty(ctx context.Context, name string) error {
+func (a *app) checkEmpty(ctx context.Context, name string) error {
 	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	switch tree, err := kptdir.Read(ctx, name, kptdir.Limits{}); {
+	switch tree, err := kptdir.Read(ctx, name, a.sources.directoryLimits()); {
 	case err != nil:
 		return err
 	case tree.Len() > 0:

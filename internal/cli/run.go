@@ -65,7 +65,7 @@ func (a *app) run(ctx context.Context, name string, w writeFlags) error {
 	if err != nil {
 		return err
 	}
-	dir, err := kptdir.Open(ctx, name, kptdir.Limits{})
+	dir, err := kptdir.Open(ctx, name, a.sources.directoryLimits())
 	if err != nil {
 		return err
 	}

@@ -125,6 +125,9 @@ func (f *runtimeFlags) dial(timeout time.Duration) (*grpcrunner.Client, error) {
 // byteSize is a number of bytes as a flag: 512M, 2G. Powers of 1024.
 type byteSize int64
 
+// maxByteSize is more than any machine has, and far from what int64 can't hold.
+const maxByteSize = 1 << 50
+
 func (b *byteSize) String() string { return fmt.Sprint(int64(*b)) }
 
 // Type implements pflag.Value.
@@ -140,7 +143,7 @@ func (b *byteSize) Set(s string) error {
 		}
 	}
 	var n int64
-	if _, err := fmt.Sscanf(number+"\n", "%d\n", &n); err != nil || n < 0 || n > 1<<40 {
+	if _, err := fmt.Sscanf(number+"\n", "%d\n", &n); err != nil || n < 0 || n > maxByteSize>>shift {
 		return fmt.Errorf("%q is no size: write a number with k, M or G", s)
 	}
 	*b = byteSize(n << shift)

@@ -1,8 +1,12 @@
 package cli
 
 import (
+	"fmt"
+	"time"
+
 	"github.com/spf13/pflag"
 	"github.com/stoop-dev/stoop/orchestration"
+	"github.com/stoop-dev/stoop/orchestration/kptdir"
 	"github.com/stoop-dev/stoop/orchestration/repository"
 	"github.com/stoop-dev/stoop/orchestration/upstream"
 )
@@ -16,6 +20,10 @@ type sourceFlags struct {
 	helpers        bool
 	dockerConfig   bool
 	attempts       int
+	retryDelay     pause
+	maxFiles       uint32
+	maxFileBytes   byteSize
+	maxTotalBytes  byteSize
 }
 
 func (f *sourceFlags) flags(fs *pflag.FlagSet, getenv func(string) string) {
@@ -29,6 +37,14 @@ func (f *sourceFlags) flags(fs *pflag.FlagSet, getenv func(string) string) {
 	fs.BoolVar(&f.helpers, "allow-credential-helpers", isTrue(getenv("STOOP_ALLOW_CREDENTIAL_HELPERS")), "let tasks authenticate by your git credential helpers (environment: STOOP_ALLOW_CREDENTIAL_HELPERS)")
 	fs.BoolVar(&f.dockerConfig, "allow-docker-config", isTrue(getenv("STOOP_ALLOW_DOCKER_CONFIG")), "let tasks authenticate at registries as docker does (environment: STOOP_ALLOW_DOCKER_CONFIG)")
 	fs.IntVar(&f.attempts, "attempts", 3, "how often a request is tried when the network or a server fails")
+	f.retryDelay = pause(200 * time.Millisecond)
+	fs.Var(&f.retryDelay, "retry-delay", "about how long to wait before a request is tried again; later pauses are longer")
+	fs.Uint32Var(&f.maxFiles, "max-files", 0, "how many files and directories a directory or fetched package may have (default 500000, fetched 100000)")
+	fs.Var(&f.maxFileBytes, "max-file-bytes", "how large one file may be, `BYTES` with k, M or G (default 64M, fetched 100M)")
+	fs.Var(&f.maxTotalBytes, "max-total-bytes", "how large all files of a directory or fetched package may be, `BYTES` with k, M or G (default 1G)")
+	for _, name := range []string{"max-files", "max-file-bytes", "max-total-bytes"} {
+		fs.Lookup(name).DefValue = "" // two of them, in the text
+	}
 	fs.Lookup("credentials-dir").DefValue = ""
 	fs.Lookup("cache-dir").DefValue = ""
 }
@@ -40,6 +56,34 @@ func isTrue(v string) bool {
 		return false
 	}
 	return true
+}
+
+// pause is a time that is more than none, as a flag.
+type pause time.Duration
+
+func (p *pause) String() string { return time.Duration(*p).String() }
+
+// Type implements pflag.Value.
+func (p *pause) Type() string { return "duration" }
+
+// Set implements pflag.Value.
+func (p *pause) Set(s string) error {
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return fmt.Errorf("%q is no time to wait: write a number with ms, s or m", s)
+	}
+	*p = pause(d)
+	return nil
+}
+
+// directoryLimits bound what is read of a directory on disk.
+func (f *sourceFlags) directoryLimits() kptdir.Limits {
+	return kptdir.Limits{Files: int(f.maxFiles), FileBytes: int64(f.maxFileBytes), TotalBytes: int64(f.maxTotalBytes)}
+}
+
+// packageLimits bound what is fetched for one package.
+func (f *sourceFlags) packageLimits() repository.Limits {
+	return repository.Limits{Files: int(f.maxFiles), FileBytes: int64(f.maxFileBytes), TotalBytes: int64(f.maxTotalBytes)}
 }
 
 func (f *sourceFlags) cache() *repository.Cache {
@@ -54,7 +98,8 @@ func (f *sourceFlags) cache() *repository.Cache {
 // was meant.
 func (a *app) git(access repository.Access, named bool) *repository.Git {
 	return &repository.Git{
-		Access: a.perms.access(access), Attempts: a.sources.attempts, Cache: a.sources.cache(),
+		Access: a.perms.access(access), Limits: a.sources.packageLimits(), Cache: a.sources.cache(),
+		Attempts: a.sources.attempts, RetryDelay: time.Duration(a.sources.retryDelay),
 		SSHAgent: a.sources.sshAgent || named, CredentialHelpers: a.sources.helpers || named,
 	}
 }
@@ -75,7 +120,8 @@ func (a *app) upstreams(git *repository.Git) upstream.Mux {
 	return upstream.Mux{
 		upstream.TypeGit: upstream.Git{Client: git},
 		upstream.TypeOCI: upstream.OCI{Client: &repository.OCI{
-			Access: git.Access, Attempts: git.Attempts, Cache: git.Cache, DockerConfig: a.sources.dockerConfig,
+			Access: git.Access, Limits: git.Limits, Cache: git.Cache,
+			Attempts: git.Attempts, RetryDelay: git.RetryDelay, DockerConfig: a.sources.dockerConfig,
 		}},
 	}
 }

@@ -52,7 +52,7 @@ func (a *app) upgrade(ctx context.Context, arg string, f upgradeFlags) error {
 	if err != nil {
 		return err
 	}
-	dir, err := kptdir.Open(ctx, name, kptdir.Limits{})
+	dir, err := kptdir.Open(ctx, name, a.sources.directoryLimits())
 	if err != nil {
 		return err
 	}

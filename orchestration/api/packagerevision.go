@@ -177,7 +177,9 @@ func (t *Task) validate(p *problems, field string) {
 
 // PackageRevisionStatus is what stoop or Porch says about a package revision.
 type PackageRevisionStatus struct {
-	// UpstreamLock is where the package came from. Unset: from nowhere.
+	// UpstreamLock is where in a git repository the package came from. Unset:
+	// from nowhere, or from a registry: Porch's schema has no place for an
+	// image, only the Kptfile's upstreamLock names it. Set by stoop and Porch.
 	UpstreamLock *Lock `yaml:"upstreamLock,omitempty"`
 	// SelfLock is where the package itself is kept. Set by Porch.
 	SelfLock *Lock `yaml:"selfLock,omitempty"`

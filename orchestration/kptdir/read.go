@@ -141,7 +141,7 @@ func (r *reader) admit(p, rel string, e fs.DirEntry) error {
 		return refuse(cmp.Or(rel, "."), "%w: rename it on disk", err)
 	}
 	if r.seen.Add(1) > int64(r.limits.Files) {
-		return refuse(p, "more than %d files and directories: give stoop a smaller directory", r.limits.Files)
+		return refuse(p, "more than %d files and directories: give stoop a smaller directory, or a larger --max-files", r.limits.Files)
 	}
 	switch e.Type() {
 	case 0, fs.ModeSymlink:
@@ -226,10 +226,10 @@ func (r *reader) file(root *os.Root, e fs.DirEntry, p string) (*kptpkg.File, err
 // account counts the bytes of a file against the limits.
 func (r *reader) account(p string, size int64) error {
 	if size > r.limits.FileBytes {
-		return refuse(p, "has %d bytes, the limit is %d", size, r.limits.FileBytes)
+		return refuse(p, "has %d bytes, the limit is %d: --max-file-bytes sets another", size, r.limits.FileBytes)
 	}
 	if r.bytes.Add(size) > r.limits.TotalBytes {
-		return refuse(p, "the directory has more than %d bytes: give stoop a smaller one", r.limits.TotalBytes)
+		return refuse(p, "the directory has more than %d bytes: give stoop a smaller one, or a larger --max-total-bytes", r.limits.TotalBytes)
 	}
 	return nil
 }

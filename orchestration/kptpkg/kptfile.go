@@ -96,13 +96,15 @@ type Pipeline struct {
 	Validators []Function `yaml:"validators"`
 }
 
-// Function is one step of a Pipeline.
+// Function is one step of a Pipeline, or a function that is run on a package by
+// itself.
 type Function struct {
 	Image      string            `yaml:"image"`      // exactly one of Image and Exec is set
 	Exec       string            `yaml:"exec"`       // executable and arguments
 	Tag        string            `yaml:"tag"`        // semver constraint on the image's tag
 	ConfigPath string            `yaml:"configPath"` // file of the functionConfig, relative to the package
 	ConfigMap  map[string]string `yaml:"configMap"`  // data of a ConfigMap as functionConfig, instead of ConfigPath
+	Config     *yaml.Node        `yaml:"-"`          // the functionConfig itself, instead of both; never in a Kptfile
 	Name       string            `yaml:"name"`       // for messages and merges
 	Selectors  []Selector        `yaml:"selectors"`  // the step gets what one of them matches; none: everything
 	Exclude    []Selector        `yaml:"exclude"`    // of that, the step doesn't get what one of them matches
@@ -224,6 +226,21 @@ func (t Tree) CheckPipeline(dir string, k *Kptfile) error {
 	return nil
 }
 
+// CheckFunction says whether f can be run over the package at the root of t, by
+// the rules that [Tree.CheckPipeline] has for a step. The error wraps a
+// [fn.ResultError] whose field is below f, `configPath`.
+func (t Tree) CheckFunction(f Function) error {
+	name, value, why := t.checkStep(".", "function", f)
+	if why == nil {
+		return nil
+	}
+	r := fn.Result{Message: why.Error(), Severity: fn.Error}
+	if name != "" {
+		r.Field = &fn.Field{Path: strings.TrimPrefix(name, "."), CurrentValue: value}
+	}
+	return fmt.Errorf("checking the function: %w", &fn.ResultError{Result: r, Err: why})
+}
+
 // imageName is what an image may be called: capitals only in its tag and digest.
 var imageName = regexp.MustCompile(`^[a-z0-9][a-z0-9._/:-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@[A-Za-z0-9:]+)?$`)
 
@@ -241,6 +258,10 @@ func (t Tree) checkStep(dir, role string, s Function) (name string, value any, w
 		return ".tag", s.Tag, errors.New("a tag belongs to an `image`")
 	case s.ConfigPath != "" && len(s.ConfigMap) > 0:
 		return "", nil, errors.New("functionConfig must not specify both `configMap` and `configPath` at the same time")
+	case s.Config != nil && (s.ConfigPath != "" || len(s.ConfigMap) > 0):
+		return "", nil, errors.New("has a functionConfig of its own and a `configPath` or `configMap`: keep one")
+	case s.Config != nil && NotKRM(s.Config) != "":
+		return "", nil, errors.New("functionConfig must be a KRM resource: " + NotKRM(s.Config))
 	case s.ConfigPath == "":
 		return "", nil, nil
 	}

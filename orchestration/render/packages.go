@@ -106,22 +106,23 @@ func (it *item) view() *yaml.RNode {
 }
 
 // edit is the resource for a function to change.
-func (it *item) edit() *yaml.RNode {
+func (it *item) edit(pack bool) *yaml.RNode {
 	if it.node == nil {
-		it.set(yaml.NewRNode(yamldoc.CopyNode(it.root)))
+		it.set(yaml.NewRNode(yamldoc.CopyNode(it.root)), pack)
 	}
 	return it.node
 }
 
-// set makes the resource what a function has or made of it. What was read is
-// packed: nodes are most of the memory that a large package takes, and there
-// would be two of each.
-func (it *item) set(n *yaml.RNode) {
+// set makes the resource what a function has or made of it. Asked to pack it
+// does so with what was read.
+func (it *item) set(n *yaml.RNode, pack bool) {
 	if it.root != nil {
 		if meta := fieldOf(it.root, "metadata"); keyIndex(meta, "annotations") < 0 {
 			it.meta = keys(meta)
 		}
-		it.doc.Pack()
+		if pack {
+			it.doc.Pack()
+		}
 		it.root = nil
 	}
 	it.node = n
@@ -183,34 +184,51 @@ func (x *execution) link() {
 	}
 }
 
-// load reads the resources of all packages. The files are parsed in parallel;
-// everything that depends on order is done afterwards.
+// large is from how many bytes of YAML on what was read is packed while functions
+// change it. Nodes are most of the memory that a render takes, and there would be
+// two of each; but for a small package the packing is not worth its time.
+const large = 1 << 20
+
+// load reads the resources of all packages; those of a package that isn't in
+// byDir belong to the root. The files are parsed in parallel; everything that
+// depends on order is done afterwards.
 func (x *execution) load() error {
-	ignored := map[*pkg]ignore{}
-	for dir, p := range x.byDir {
+	ignored := map[string]ignore{}
+	for _, dir := range slices.Concat(x.tree.Packages(), []string{"."}) { // the root need not be one
 		ig, err := readIgnore(x.tree.File(path.Join(dir, ignoreName)))
 		if err != nil {
 			return err
 		}
-		ignored[p] = ig
+		ignored[dir] = ig
 	}
 	var files []*input
+	size := 0
 	for _, full := range x.tree.Paths() {
 		f := x.tree.File(full)
 		if !f.IsYAML() {
 			continue
 		}
-		dir, _ := x.tree.PackageOf(path.Dir(full))
-		in := &input{file: f, pkg: x.byDir[dir], rel: full}
+		dir, ok := x.tree.PackageOf(path.Dir(full))
+		if !ok {
+			dir = "."
+		}
+		rel := full
 		if dir != "." {
-			in.rel = full[len(dir)+1:]
+			rel = full[len(dir)+1:]
 		}
-		if !ignored[in.pkg].match(in.rel) {
-			files = append(files, in)
-			x.inputs[full] = in
+		if ignored[dir].match(rel) {
+			continue
 		}
+		in := &input{file: f, pkg: x.byDir[dir], rel: rel}
+		if in.pkg == nil {
+			in.pkg, in.rel = x.root, full
+		}
+		files = append(files, in)
+		x.inputs[full] = in
+		size += len(f.Text())
 	}
 	slices.SortFunc(files, func(a, b *input) int { return compareWalk(a.file.Path(), b.file.Path()) })
+	x.pack = size >= large
 	parse(files)
 	for _, in := range files {
 		if err := x.loadFile(in); err != nil {

@@ -5,7 +5,8 @@
 // The order is kpt's: subpackages before the package that holds them, or after
 // it with the annotation kpt.dev/bfs-rendering; in each package the mutators,
 // then the validators. A pipeline gets the resources of its package and of all
-// subpackages.
+// subpackages. [Renderer.Eval] runs a single function in the same way, as
+// `kpt fn eval` does.
 //
 // # Where a resource is
 //
@@ -78,7 +79,7 @@ type Rendered struct {
 	failure   *Error  // nil when it succeeded
 }
 
-// Error is a render that failed.
+// Error is a render that failed, or the run of a single function.
 type Error struct {
 	// Package is the package at fault, as messages name it: root/db.
 	Package string
@@ -90,14 +91,21 @@ type Error struct {
 	// or wrong in a way for which kpt writes no status.
 	Refused bool
 
-	message string // of the Rendered condition, in kpt's form
+	activity string // what failed
+	message  string // of the Rendered condition, in kpt's form
 }
+
+// The activities that can fail.
+const (
+	rendering  = "rendering"
+	evaluating = "running a function on"
+)
 
 func (e *Error) Error() string {
 	if e.Step == nil {
-		return fmt.Sprintf("rendering package %q: %v", e.Package, e.Err)
+		return fmt.Sprintf("%s package %q: %v", e.activity, e.Package, e.Err)
 	}
-	return fmt.Sprintf("rendering package %q: %s: %v", e.Package, e.Step.String(), e.Err)
+	return fmt.Sprintf("%s package %q: %s: %v", e.activity, e.Package, e.Step.String(), e.Err)
 }
 
 // Unwrap returns the cause.
@@ -131,20 +139,29 @@ func reason(err error) string {
 // execution is one render on its way.
 type execution struct {
 	*Renderer
-	tree   kptpkg.Tree
-	root   *pkg
-	byDir  map[string]*pkg
-	inputs map[string]*input // the files resources were read from, by path
-	items  []*item           // all resources, those that were read first
-	save   bool
-	out    *Rendered
+	activity string
+	tree     kptpkg.Tree
+	root     *pkg
+	byDir    map[string]*pkg   // the packages that resources belong to
+	inputs   map[string]*input // the files resources were read from, by path
+	items    []*item           // all resources, those that were read first
+	save     bool
+	pack     bool // what was read, while functions change it
+	out      *Rendered
+}
+
+func (r *Renderer) begin(activity string, tree kptpkg.Tree) *execution {
+	return &execution{
+		Renderer: r, activity: activity, tree: tree,
+		byDir: map[string]*pkg{}, inputs: map[string]*input{}, out: &Rendered{Tree: tree},
+	}
 }
 
 // Render renders the package at the root of tree, with its subpackages. The
 // tree must have a Kptfile at its root. An error is an [*Error]; what was done
 // until then is returned with it, never nil.
 func (r *Renderer) Render(ctx context.Context, tree kptpkg.Tree) (*Rendered, error) {
-	x := &execution{Renderer: r, tree: tree, byDir: map[string]*pkg{}, inputs: map[string]*input{}, out: &Rendered{Tree: tree}}
+	x := r.begin(rendering, tree)
 	err := x.open()
 	if err != nil {
 		return x.out, err
@@ -162,6 +179,11 @@ func (r *Renderer) Render(ctx context.Context, tree kptpkg.Tree) (*Rendered, err
 	if err != nil {
 		return x.out, err
 	}
+	return x.finish(items)
+}
+
+// finish makes items, which are all there is now, what came out.
+func (x *execution) finish(items []*item) (*Rendered, error) {
 	after, err := x.write()
 	if err != nil {
 		return x.out, x.fail(x.root, err)
@@ -190,7 +212,7 @@ func (x *execution) open() error {
 			err = x.tree.CheckPipeline(dir, k)
 		}
 		if err != nil {
-			e := &Error{Package: cmp.Or(path.Join(x.Name, dir), "."), Err: err, Refused: dir == "." && !errors.Is(err, kptpkg.ErrNotOfPackage)}
+			e := &Error{Package: cmp.Or(path.Join(x.Name, dir), "."), Err: err, activity: x.activity, Refused: dir == "." && !errors.Is(err, kptpkg.ErrNotOfPackage)}
 			e.message = "pkg.render: pkg " + (&pkg{dir: dir}).rel() + ": " + e.Reason() + "\n"
 			x.out.failure = e
 			return e
@@ -239,10 +261,8 @@ func (x *execution) renderLevels(ctx context.Context) error {
 
 // pipeline runs the pipeline of p over items and returns what they became.
 func (x *execution) pipeline(ctx context.Context, p *pkg, items []*item) ([]*item, error) {
-	for _, it := range items {
-		if it.problem != "" {
-			return nil, x.fail(p, notKRM("input", it.owner, it.path, it.index, it.problem))
-		}
+	if err := x.accept(p, items); err != nil {
+		return nil, err
 	}
 	steps := make([]*step, len(p.kptfile.Pipeline.Mutators))
 	for i, f := range p.kptfile.Pipeline.Mutators {
@@ -271,9 +291,19 @@ func (x *execution) pipeline(ctx context.Context, p *pkg, items []*item) ([]*ite
 	return items, nil
 }
 
+// accept refuses items that are no resources.
+func (x *execution) accept(p *pkg, items []*item) error {
+	for _, it := range items {
+		if it.problem != "" {
+			return x.fail(p, notKRM("input", it.owner, it.path, it.index, it.problem))
+		}
+	}
+	return nil
+}
+
 // fail makes an Error of a failure of p that isn't a step's.
 func (x *execution) fail(p *pkg, err error) error {
-	e := &Error{Package: p.display, Err: err}
+	e := &Error{Package: p.display, Err: err, activity: x.activity}
 	e.message = "pkg.render: pkg " + p.rel() + ": " + reason(err)
 	x.out.failure = e
 	return e
@@ -286,7 +316,7 @@ func (x *execution) remaining() []*item {
 
 // failStep makes an Error of a failure of a step.
 func (x *execution) failStep(s *step, err error) error {
-	e := &Error{Package: s.pkg.display, Step: &s.StepStatus, Err: err}
+	e := &Error{Package: s.pkg.display, Step: &s.StepStatus, Err: err, activity: x.activity}
 	what := reason(err)
 	switch {
 	case s.ExecutionError != "":

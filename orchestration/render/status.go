@@ -18,6 +18,8 @@ type Phase string
 const (
 	Mutator   Phase = "mutator"
 	Validator Phase = "validator"
+	// Evaluation is the one function of [Renderer.Eval], which no pipeline names.
+	Evaluation Phase = "eval"
 )
 
 // StepStatus is how one step of a pipeline went.
@@ -25,7 +27,8 @@ type StepStatus struct {
 	// Package is the package as messages name it, root/db; Dir is its directory
 	// below the root, "." for the root.
 	Package, Dir string
-	// Phase and Number say which step it is, counted from 1 in its phase.
+	// Phase and Number say which step it is, counted from 1 in its phase; the
+	// function of an Evaluation has number 0.
 	Phase  Phase
 	Number int
 	// Name is the step's own name, mostly empty. Exactly one of Image and Exec
@@ -52,9 +55,14 @@ type StepStatus struct {
 	Took time.Duration
 }
 
-// String is the step in messages: mutator 2 (set-namespace:v0.4).
+// String is the step in messages: mutator 2 (set-namespace:v0.4), or
+// eval (set-namespace:v0.4).
 func (s *StepStatus) String() string {
-	return fmt.Sprintf("%s %d (%s)", s.Phase, s.Number, kptpkg.Function{Name: s.Name, Image: s.Image, Exec: s.Exec})
+	function := kptpkg.Function{Name: s.Name, Image: s.Image, Exec: s.Exec}
+	if s.Phase == Evaluation {
+		return fmt.Sprintf("%s (%s)", s.Phase, function)
+	}
+	return fmt.Sprintf("%s %d (%s)", s.Phase, s.Number, function)
 }
 
 // what names the step's function as kpt's status does.

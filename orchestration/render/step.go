@@ -14,6 +14,7 @@ import (
 
 	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/fn/runtime"
+	"github.com/stoop-dev/stoop/internal/yamldoc"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
@@ -72,11 +73,12 @@ func (x *execution) prepare(ctx context.Context, p *pkg, phase Phase, i int, spe
 
 // badCondition is the error of a condition that can't be read.
 func (s *step) badCondition(err error) error {
-	return fmt.Errorf("reading the condition: %w", resultError(fn.Result{
-		Message: err.Error(),
-		File:    &fn.File{Path: path.Join(s.pkg.dir, kptpkg.KptfileName)},
-		Field:   &fn.Field{Path: fmt.Sprintf("pipeline.%ss[%d].condition", s.Phase, s.Number-1), CurrentValue: s.spec.Condition},
-	}))
+	r := fn.Result{Message: err.Error(), Field: &fn.Field{Path: "condition", CurrentValue: s.spec.Condition}}
+	if s.Phase != Evaluation {
+		r.File = &fn.File{Path: path.Join(s.pkg.dir, kptpkg.KptfileName)}
+		r.Field.Path = fmt.Sprintf("pipeline.%ss[%d].condition", s.Phase, s.Number-1)
+	}
+	return fmt.Errorf("reading the condition: %w", resultError(r))
 }
 
 // fullImage is the name of a step's image as kpt writes it into results; where
@@ -158,7 +160,7 @@ func (x *execution) run(ctx context.Context, s *step, items []*item) ([]*item, e
 		if s.Phase == Validator || x.save {
 			o.Node = it.view().Copy()
 		} else {
-			o.Node = it.edit()
+			o.Node = it.edit(x.pack)
 		}
 		call.Items[i] = o
 		from[o] = it
@@ -222,6 +224,9 @@ func (s *step) reported() error {
 // makes and names no file for: beside a configuration that it could find in
 // memory, which takes a clean configPath, and one above a directory "functions".
 func (x *execution) config(s *step, items []*item) (config *yaml.RNode, dir string, err error) {
+	if s.spec.Config != nil {
+		return yaml.NewRNode(yamldoc.CopyNode(s.spec.Config)), "", nil
+	}
 	if s.spec.ConfigPath == "" {
 		if len(s.spec.ConfigMap) == 0 {
 			return nil, "", nil
@@ -439,7 +444,7 @@ func (x *execution) commit(after []placed, from map[*fn.Object]*item, given, ite
 			it = new(item)
 			made = append(made, it)
 		}
-		it.set(a.Node)
+		it.set(a.Node, x.pack)
 		it.owner, it.path, it.index, it.gone, it.passed = a.owner, a.path, a.index, false, true
 		it.orderAnnotations()
 		returned[i] = it

@@ -20,6 +20,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
@@ -70,6 +71,9 @@ type Git struct {
 	// Attempts is how often a request is tried when the network or the server
 	// (5xx) fails; 0 means 3. Refusals (401, 403, 404) are never repeated.
 	Attempts int
+	// RetryDelay is the pause before the second attempt, give or take half of
+	// it; the later ones are longer and longer. 0 means 200 ms.
+	RetryDelay time.Duration
 	// Cache keeps what servers sent, for other runs; nil: nothing is kept.
 	Cache *Cache
 	// SSHAgent lets the user's ssh-agent log in to ssh servers where a ref has

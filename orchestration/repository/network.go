@@ -26,12 +26,12 @@ const maxRefsBytes = 64 << 20
 // package; else the commit with all of its files.
 type network struct {
 	memory
-	loc      location
-	auth     transport.AuthMethod // nil: none
-	helpers  bool                 // whether credential helpers may be asked for auth
-	connect  func(context.Context) (session, error)
-	limits   Limits
-	attempts int
+	loc     location
+	auth    transport.AuthMethod // nil: none
+	helpers bool                 // whether credential helpers may be asked for auth
+	connect func(context.Context) (session, error)
+	limits  Limits
+	retries retries
 
 	// http is the session that listed the refs: it knows where a redirect
 	// led. The other protocols take a new session for every request.
@@ -41,7 +41,7 @@ type network struct {
 }
 
 func (g *Git) newNetwork(loc location, cred *Credential, limits Limits) (*network, error) {
-	n := &network{memory: memory{}, loc: loc, auth: loc.auth, helpers: g.CredentialHelpers, limits: limits, attempts: g.Attempts}
+	n := &network{memory: memory{}, loc: loc, auth: loc.auth, helpers: g.CredentialHelpers, limits: limits, retries: retries{g.Attempts, g.RetryDelay}}
 	switch loc.scheme {
 	case "ssh":
 		if cred == nil && !g.SSHAgent {
@@ -249,7 +249,7 @@ func (n *network) uploadOnce(ctx context.Context, r request) (memory, error) {
 }
 
 func (n *network) retry(ctx context.Context, do func() error) error {
-	if err := retry(ctx, n.attempts, do); err != nil {
+	if err := n.retries.retry(ctx, do); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 
@@ -40,6 +41,9 @@ type OCI struct {
 	// Attempts is how often a request is tried when the network or the registry
 	// (5xx) fails; 0 means 3. Refusals (401, 403, 404) are never repeated.
 	Attempts int
+	// RetryDelay is the pause before the second attempt, give or take half of
+	// it; the later ones are longer and longer. 0 means 200 ms.
+	RetryDelay time.Duration
 	// Cache keeps manifests and layers for other runs; nil: nothing is kept.
 	Cache *Cache
 	// DockerConfig lets the user's own docker or podman login be used for

@@ -241,7 +241,7 @@ func TestOCIWhiteoutsOfMany(t *testing.T) {
 	tree, _, err := newOCI().Fetch(t.Context(), repository.OCIRef{Image: host + "/x:v1"})
 	require.NoError(t, err)
 	assert.Equal(t, 20_000, tree.Len())
-	assert.Less(t, time.Since(start), 5*time.Second)
+	assert.Less(t, time.Since(start), 15*time.Second, "half a second, a race detector and a busy machine; not entries times files")
 }
 
 func TestImagesThatAreNone(t *testing.T) {

@@ -97,7 +97,7 @@ func (l *layering) read(ctx context.Context, archive *tar.Reader) (members []mem
 		case err != nil:
 			return nil, nil, fmt.Errorf("it is no tar archive, or a damaged one: %w", err)
 		case entries >= l.limits.Files:
-			return nil, nil, fmt.Errorf("has more than %d files and directories", l.limits.Files)
+			return nil, nil, fmt.Errorf("has more than %d files and directories: --max-files sets another limit", l.limits.Files)
 		case h.Typeflag == tar.TypeXGlobalHeader:
 			continue
 		}
@@ -119,13 +119,11 @@ func (l *layering) read(ctx context.Context, archive *tar.Reader) (members []mem
 			continue
 		}
 		m := member{path: name}
-		limit := l.limits.FileBytes
 		switch h.Typeflag {
 		case tar.TypeDir:
 			m.dir = true
 		case tar.TypeSymlink:
 			m.file = ociFile{kptpkg.Symlink, []byte(h.Linkname)}
-			limit = min(limit, maxLinkTarget)
 		case tar.TypeLink:
 			if m.link, err = memberPath(h.Linkname); err != nil {
 				return nil, nil, fmt.Errorf("%s is a hard link: %w", name, err)
@@ -134,12 +132,12 @@ func (l *layering) read(ctx context.Context, archive *tar.Reader) (members []mem
 			if h.Mode&0o100 != 0 {
 				m.file.mode = kptpkg.Executable
 			}
-			if err := checkSize(h.Size, limit); err != nil {
+			if err := l.limits.checkFile(h.Size, kptpkg.Regular); err != nil {
 				return nil, nil, fmt.Errorf("%s: %w", name, err)
 			}
 			// Before it is read: a sparse file has a size and no content.
 			if l.total += h.Size; l.total > l.limits.TotalBytes {
-				return nil, nil, fmt.Errorf("its files have more than %s", size(l.limits.TotalBytes))
+				return nil, nil, fmt.Errorf("its files have more than %s: --max-total-bytes sets another limit", size(l.limits.TotalBytes))
 			}
 			if m.file.content, err = io.ReadAll(archive); err != nil {
 				return nil, nil, fmt.Errorf("%s: %w", name, err)
@@ -147,7 +145,7 @@ func (l *layering) read(ctx context.Context, archive *tar.Reader) (members []mem
 		default:
 			return nil, nil, fmt.Errorf("%s is neither a file, a directory nor a link (tar type %q): packages can't hold it", name, h.Typeflag)
 		}
-		if err := checkSize(int64(len(m.file.content)), limit); err != nil {
+		if err := l.limits.checkFile(int64(len(m.file.content)), m.file.mode); err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", name, err)
 		}
 		members = append(members, m)
@@ -196,7 +194,7 @@ func (l *layering) put(m member) error {
 		}
 		file = to.file
 		if l.total += int64(len(file.content)); l.total > l.limits.TotalBytes {
-			return fmt.Errorf("its files have more than %s", size(l.limits.TotalBytes))
+			return fmt.Errorf("its files have more than %s: --max-total-bytes sets another limit", size(l.limits.TotalBytes))
 		}
 	}
 	segs := strings.Split(m.path, "/")
@@ -213,7 +211,7 @@ func (l *layering) put(m member) error {
 			}
 			at.children[seg] = next
 			if l.count++; l.count > l.limits.Files {
-				return fmt.Errorf("has more than %d files and directories", l.limits.Files)
+				return fmt.Errorf("has more than %d files and directories: --max-files sets another limit", l.limits.Files)
 			}
 		}
 		last := i == len(segs)-1

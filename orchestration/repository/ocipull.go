@@ -20,10 +20,10 @@ import (
 // puller reads one repository of a registry, by way of the cache.
 type puller struct {
 	*remote.Puller
-	options       []remote.Option
-	repo          name.Repository
-	limits        Limits
-	attempts      int
+	options []remote.Option
+	repo    name.Repository
+	limits  Limits
+	retries
 	cache         *Cache
 	authenticated bool
 	left          int64 // of limits.FetchBytes, on the wire
@@ -51,7 +51,7 @@ func (o *OCI) puller(ctx context.Context, ref name.Reference, loc location, cred
 	}
 	limits := o.Limits.orDefaults()
 	return &puller{
-		Puller: client, options: options, repo: ref.Context(), limits: limits, attempts: o.Attempts,
+		Puller: client, options: options, repo: ref.Context(), limits: limits, retries: retries{o.Attempts, o.RetryDelay},
 		cache: o.Cache, authenticated: auth != authn.Anonymous, left: limits.FetchBytes,
 	}, nil
 }
@@ -120,7 +120,7 @@ func (p *puller) rawManifest(ctx context.Context, ref name.Reference) (content [
 			return content, d.DigestStr(), nil
 		}
 	}
-	err = retry(ctx, p.attempts, func() error {
+	err = p.retry(ctx, func() error {
 		desc, err := p.Get(ctx, ref)
 		if err == nil {
 			content, digest = desc.Manifest, desc.Digest.String()
@@ -170,7 +170,7 @@ func (p *puller) layer(ctx context.Context, desc v1.Descriptor, use func([]byte)
 	p.left -= desc.Size
 	content := p.cached(digest, desc.Size)
 	if content == nil {
-		err := retry(ctx, p.attempts, func() error {
+		err := p.retry(ctx, func() error {
 			layer, err := p.Layer(ctx, p.repo.Digest(digest))
 			if err != nil {
 				return err

@@ -50,7 +50,7 @@ func (o *OCI) push(ctx context.Context, ref name.Reference, loc location, cred *
 	if err != nil {
 		return OCILock{}, err
 	}
-	err = retry(ctx, o.Attempts, func() error {
+	err = p.retry(ctx, func() error {
 		return remote.Write(ref, image, append(p.options, remote.WithContext(ctx))...)
 	})
 	if err != nil {

@@ -13,21 +13,32 @@ import (
 	registry "github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
+// retries say how patient a client is.
+type retries struct {
+	attempts int           // 0 means 3
+	delay    time.Duration // before the second attempt; 0 means 200 ms
+}
+
 // retry does something until it succeeds, fails for good or was tried often
-// enough; 0 attempts are 3.
-func retry(ctx context.Context, attempts int, do func() error) error {
+// enough.
+func (r retries) retry(ctx context.Context, do func() error) error {
+	attempts := r.attempts
 	if attempts <= 0 {
 		attempts = 3
 	}
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval = 200 * time.Millisecond
+	if r.delay > 0 {
+		wait.InitialInterval = r.delay
+		wait.MaxInterval = max(wait.MaxInterval, r.delay)
+	}
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := do()
 		if err != nil && !isTransient(err) {
 			err = backoff.Permanent(err)
 		}
 		return struct{}{}, err
-	}, backoff.WithBackOff(wait), backoff.WithMaxTries(uint(attempts)))
+	}, backoff.WithBackOff(wait), backoff.WithMaxTries(uint(attempts)), backoff.WithMaxElapsedTime(0)) // the attempts are the bound
 	var permanent *backoff.PermanentError
 	switch {
 	case err != nil && ctx.Err() != nil:

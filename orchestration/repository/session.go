@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -81,8 +82,8 @@ func (s *stream) UploadPack(ctx context.Context, req *packp.UploadPackRequest) (
 	switch _, err := s.out.Peek(1); {
 	case errors.Is(err, io.EOF):
 		return nil, s.silence()
-	case err != nil:
-		return nil, err
+	case err != nil: // reset, for what it didn't read of the request
+		return nil, fmt.Errorf("%w: %w", errHungUp, err)
 	}
 	res := packp.NewUploadPackResponse(req)
 	if err := res.Decode(struct {

@@ -159,7 +159,7 @@ func (w *walker) walk(ctx context.Context, tree plumbing.Hash, dir string, depth
 	// Directories count too: a few small trees that hold one another many
 	// times over make millions of them.
 	if w.count += len(entries); w.count > w.limits.Files {
-		return fmt.Errorf("has more than %d files and directories", w.limits.Files)
+		return fmt.Errorf("has more than %d files and directories: --max-files sets another limit", w.limits.Files)
 	}
 	for _, e := range entries {
 		p := e.name
@@ -202,15 +202,11 @@ func (r *repo) checkSizes(files []entry) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.path, err)
 		}
-		limit := r.limits.FileBytes
-		if f.mode == kptpkg.Symlink {
-			limit = min(limit, maxLinkTarget)
-		}
-		if err := checkSize(n, limit); err != nil {
+		if err := r.limits.checkFile(n, f.mode); err != nil {
 			return fmt.Errorf("%s: %w", f.path, err)
 		}
 		if total += n; total > r.limits.TotalBytes {
-			return fmt.Errorf("its files have more than %s", size(r.limits.TotalBytes))
+			return fmt.Errorf("its files have more than %s: --max-total-bytes sets another limit", size(r.limits.TotalBytes))
 		}
 	}
 	return nil

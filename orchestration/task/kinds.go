@@ -14,6 +14,8 @@ var Kinds = []Kind{
 	{"replace", []Mutation{ReplaceFiles, KeepComments, Render}},
 	// carry changed metadata over to the Kptfile
 	{"update", []Mutation{PatchKptfile, Render}},
+	// run one function on the package
+	{"eval", []Mutation{Eval, Render}},
 	// run the package's pipeline
 	{"render", []Mutation{Render}},
 }

@@ -38,6 +38,7 @@ type Job struct {
 	TaskIndex int                  // where it is in Revision.Spec.Tasks
 	// Resources are what replaces the package, nil for other work.
 	Resources   *api.PackageRevisionResources
+	Function    *kptpkg.Function   // what an eval runs, nil for other work
 	Package     kptpkg.Tree        // as the previous mutation left it
 	Deployment  bool               // whether the package is for a deployment repository
 	Upstream    upstream.Source    // where clones come from

@@ -50,7 +50,7 @@ func TestKindsConform(t *testing.T) {
 			OldUpstreamRef: api.PackageRevisionRef{Name: "old"}, NewUpstreamRef: api.PackageRevisionRef{Name: "new"},
 			LocalPackageRevisionRef: api.PackageRevisionRef{Name: "old"},
 		}},
-		"update": {}, "render": {}, "replace": {},
+		"update": {}, "render": {}, "replace": {}, "eval": {},
 	}
 	made := tree(t, map[string]string{"Kptfile": kptfile, "cm.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"})
 	for _, kind := range task.Kinds {
@@ -71,6 +71,7 @@ func TestKindsConform(t *testing.T) {
 				Resources: &api.PackageRevisionResources{Spec: api.PackageRevisionResourcesSpec{Resources: map[string]string{
 					"Kptfile": kptfile, "cm.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: {b: c}}\n",
 				}}},
+				Function:  &kptpkg.Function{Image: "set-annotations:v0.1.4", ConfigMap: map[string]string{"b": "1", "a": "2"}},
 				Renderer:  &render.Renderer{Runtime: builtin.New(builtin.Compatible)},
 				Revisions: revisions{"old": made, "new": tree(t, map[string]string{"Kptfile": kptfile, "cm.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: {new: \"1\"}}\n"})},
 			}

@@ -24,7 +24,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -61,7 +60,7 @@ func New(t testing.TB) *Repo {
 	root, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
 	r := &Repo{Dir: filepath.Join(root, "repo.git"), t: t}
-	command(t, root, "", "init", "-q", "--bare", "-b", "main", r.Dir)
+	command(t, root, "", "init", "-q", "--bare", "--template=", "-b", "main", r.Dir)
 	return r
 }
 
@@ -209,24 +208,32 @@ func (r *Repo) ServeGit(config []string) string {
 	r.t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(r.t, err)
-	address := listener.Addr().(*net.TCPAddr)
-	require.NoError(r.t, listener.Close())
-	daemon := exec.Command(program("git-daemon"), "--reuseaddr", "--export-all", "--listen=127.0.0.1",
-		fmt.Sprintf("--port=%d", address.Port), "--base-path="+filepath.Dir(r.Dir))
-	daemon.Env = append(append(os.Environ(), fixedEnv()...), configEnv(config)...)
-	require.NoError(r.t, daemon.Start())
-	r.t.Cleanup(func() {
-		_ = daemon.Process.Signal(os.Interrupt)
-		_ = daemon.Wait()
-	})
-	require.Eventually(r.t, func() bool {
-		conn, err := net.Dial("tcp", address.String())
-		if err == nil {
-			conn.Close()
+	r.t.Cleanup(func() { _ = listener.Close() })
+	// The daemon doesn't listen itself: a port that was free a moment ago may
+	// be somebody else's by then.
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go r.serveGit(conn.(*net.TCPConn), config)
 		}
-		return err == nil
-	}, 10*time.Second, 5*time.Millisecond, "git daemon doesn't answer")
-	return fmt.Sprintf("git://%s/%s", address, filepath.Base(r.Dir))
+	}()
+	return fmt.Sprintf("git://%s/%s", listener.Addr(), filepath.Base(r.Dir))
+}
+
+func (r *Repo) serveGit(conn *net.TCPConn, config []string) {
+	defer conn.Close()
+	socket, err := conn.File()
+	if err != nil {
+		return
+	}
+	defer socket.Close()
+	daemon := exec.Command(program("git-daemon"), "--inetd", "--export-all", "--base-path="+filepath.Dir(r.Dir))
+	daemon.Env = append(append(os.Environ(), fixedEnv()...), configEnv(config)...)
+	daemon.Stdin, daemon.Stdout = socket, socket
+	_ = daemon.Run() // what the client gets tells
 }
 
 // program is one of git's own, without git before it, which would be a second
@@ -261,7 +268,7 @@ func fixedEnv() []string {
 
 func command(t testing.TB, dir, stdin string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command("git", args...)
+	cmd := exec.Command("git", append([]string{"-c", "core.fsync=none"}, args...)...) // no test outlives a power cut
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), fixedEnv()...)
 	cmd.Stdin = strings.NewReader(stdin)
