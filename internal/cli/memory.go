@@ -6,12 +6,13 @@ import (
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 )
 
-// limitMemory tells the garbage collector how much a render of a tree may take:
-// some forty times the bytes of the tree. As YAML nodes resources take about
-// thirty times their text, so the collector works hard for a large package, but
-// nothing fails at the limit; a small package is done without any collection.
-// Who sets GOGC or GOMEMLIMIT has settled it already.
-func (a *app) limitMemory(t kptpkg.Tree) {
+// tuneMemory settles how often the garbage collector runs in a render of a
+// tree. A small package is done before it has to run at all, the limit being
+// for what its functions may make. Of a large one the resources take about
+// thirty times their text, as YAML nodes, and what is spent on collecting keeps
+// the garbage from coming on top. Who sets GOGC or GOMEMLIMIT has settled it
+// already.
+func (a *app) tuneMemory(t kptpkg.Tree) {
 	if a.getenv("GOGC") != "" || a.getenv("GOMEMLIMIT") != "" {
 		return
 	}
@@ -19,12 +20,12 @@ func (a *app) limitMemory(t kptpkg.Tree) {
 	for _, p := range t.Paths() {
 		size += len(t.File(p).Text())
 	}
-	const small = 48 << 20
-	if limit := 36*int64(size) + 32<<20; limit > small {
-		debug.SetMemoryLimit(limit)
-		debug.SetGCPercent(100)
-	} else {
-		debug.SetMemoryLimit(small)
+	if size < 400_000 {
+		debug.SetMemoryLimit(128 << 20)
 		debug.SetGCPercent(-1)
+		return
 	}
+	// no limit here: with functions that aren't builtin as much again is in use,
+	// and at a limit that is below what is in use the collector never rests
+	debug.SetGCPercent(25)
 }

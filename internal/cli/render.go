@@ -63,12 +63,12 @@ func (a *app) render(ctx context.Context, name string, f renderFlags) error {
 	if err := errors.Join(a.perms.checkStatus(), f.checkOutput()); err != nil {
 		return err
 	}
-	dir, err := kptdir.Open(ctx, name, a.sources.directoryLimits())
+	dir, err := kptdir.Open(ctx, name, kptdir.Limits{})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = dir.Close() }()
-	a.limitMemory(dir.Tree())
+	a.tuneMemory(dir.Tree())
 	abs, err := a.resolved(name)
 	if err != nil {
 		return err
