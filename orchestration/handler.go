@@ -9,6 +9,7 @@ import (
 	"github.com/stoop-dev/stoop/fn/runtime"
 	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+	"github.com/stoop-dev/stoop/orchestration/merge"
 	"github.com/stoop-dev/stoop/orchestration/render"
 	"github.com/stoop-dev/stoop/orchestration/task"
 	"github.com/stoop-dev/stoop/orchestration/upstream"
@@ -110,6 +111,8 @@ type workspace struct {
 	revisions  localRevisions
 	registered ReferenceResolver       // for the repositories it declares
 	unseen     func(*kptpkg.File) bool // as in task.Job
+	onConflict merge.Policy            // as in task.Job
+	resolve    merge.Resolutions       // as in task.Job
 }
 
 func (h *TaskHandler) applyTask(ctx context.Context, in workspace, draft Draft, repo *api.Repository, pr *api.PackageRevision, i int) (*Outcome, error) {
@@ -287,6 +290,7 @@ func (h *TaskHandler) run(ctx context.Context, in workspace, draft Draft, kind t
 	job.Package = pkg
 	job.Upstream, job.Credentials = h.Upstream, h.Credentials
 	job.Revisions, job.Unseen = revisions{h, in}, in.unseen
+	job.OnConflict, job.Resolve = in.onConflict, in.resolve
 	job.Renderer = &render.Renderer{
 		Runtime: h.Runtime, ImagePrefix: opts.ImagePrefix,
 		Strict: opts.Strict, LenientResults: opts.LenientResults,

@@ -10,6 +10,7 @@ import (
 	"github.com/stoop-dev/stoop/internal/yamldoc"
 	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+	"github.com/stoop-dev/stoop/orchestration/merge"
 )
 
 // Options are how a workspace's orders are carried out.
@@ -28,6 +29,10 @@ type Options struct {
 	// Unseen says of a file that the workspace may have it and the host couldn't
 	// pass it; nil: the workspace is there as a whole.
 	Unseen func(*kptpkg.File) bool
+	// OnConflict and Resolve settle the conflicts of upgrades; the files of
+	// Resolve are below the workspace. Empty: what the objects say.
+	OnConflict merge.Policy
+	Resolve    merge.Resolutions
 	// Whole says of a target that all files of its package are there although
 	// Unseen is set; nil: of none.
 	Whole map[string]bool

@@ -9,9 +9,11 @@ import (
 	"path"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+	"github.com/stoop-dev/stoop/orchestration/merge"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -111,7 +113,10 @@ func (r *run) do(ctx context.Context, j *job) {
 	}()
 	d := &draft{r.packageAt(j.target)}
 	repo := r.found.repository(j.revision)
-	in := workspace{revisions: r.local(j), registered: r.registered, unseen: r.opts.Unseen}
+	in := workspace{
+		revisions: r.local(j), registered: r.registered, unseen: r.opts.Unseen,
+		onConflict: r.opts.OnConflict, resolve: resolutionsAt(r.opts.Resolve, j.target),
+	}
 	var err error
 	switch j.action {
 	case ActionCreate:
@@ -196,4 +201,18 @@ func (r *run) merge(jobs []*job) {
 	for _, j := range jobs {
 		j.err = cmp.Or(j.err, j.about(err))
 	}
+}
+
+// resolutionsAt are the resolutions for files below a target, relative to it.
+func resolutionsAt(all merge.Resolutions, target string) merge.Resolutions {
+	if target == "." {
+		return all
+	}
+	at := merge.Resolutions{}
+	for place, side := range all {
+		if rel, ok := strings.CutPrefix(place, target+"/"); ok {
+			at[rel] = side
+		}
+	}
+	return at
 }

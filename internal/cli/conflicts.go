@@ -22,7 +22,12 @@ type conflictFlags struct {
 
 func (f *conflictFlags) flags(fs *pflag.FlagSet, strategyDefault string) {
 	fs.StringVar(&f.strategy, "strategy", "", "`STRATEGY` to merge by: resource-merge, fast-forward, force-delete-replace or copy-merge (default "+strategyDefault+")")
-	fs.StringVar(&f.onConflict, "on-conflict", string(merge.Fail), "what becomes of conflicts: `fail` (write nothing), local or upstream (that side wins)")
+	f.settleFlags(fs, merge.Fail)
+}
+
+// settleFlags are the flags that say who wins. Without a default the objects say.
+func (f *conflictFlags) settleFlags(fs *pflag.FlagSet, byDefault merge.Policy) {
+	fs.StringVar(&f.onConflict, "on-conflict", string(byDefault), "what becomes of conflicts: `fail` (write nothing), local or upstream (that side wins)")
 	fs.StringArrayVar(&f.resolve, "resolve", nil, "`FILE:PATH=local|upstream`: let one side win a conflict, as its message says; may be repeated")
 }
 
@@ -33,7 +38,7 @@ func (f *conflictFlags) options() (merge.Options, error) {
 		return o, usageError("--strategy: %v", err)
 	}
 	switch o.OnConflict {
-	case merge.Fail, merge.TakeLocal, merge.TakeUpstream:
+	case "", merge.Fail, merge.TakeLocal, merge.TakeUpstream:
 	default:
 		return o, usageError("--on-conflict is %q: write fail, local or upstream", f.onConflict)
 	}

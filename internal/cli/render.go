@@ -63,7 +63,7 @@ func (a *app) render(ctx context.Context, name string, f renderFlags) error {
 	if err := errors.Join(a.perms.checkStatus(), f.checkOutput()); err != nil {
 		return err
 	}
-	dir, err := kptdir.Open(ctx, name, kptdir.Limits{})
+	dir, err := kptdir.Open(ctx, name, a.sources.directoryLimits())
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ func (w *writeFlags) flags(fs *pflag.FlagSet) {
 
 func (a *app) runCommand() *cobra.Command {
 	var w writeFlags
+	var c conflictFlags
 	cmd := &cobra.Command{
 		Use:   "run DIR|FILE",
 		Short: "Carry out the orders of a directory, in place",
@@ -36,10 +37,11 @@ With a FILE only the orders in it are carried out; its directory is the nearest
 one with a Kptfile.`,
 		Args: exactArgs(1, "one directory or file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.run(cmd.Context(), args[0], w)
+			return a.run(cmd.Context(), args[0], c, w)
 		},
 	}
 	w.flags(cmd.Flags())
+	c.settleFlags(cmd.Flags(), "")
 	statusFlag(cmd.Flags(), &a.perms)
 	return cmd
 }
@@ -57,8 +59,12 @@ func (p *permissions) checkStatus() error {
 	return usageError("--status is %q: write keep, always or never", p.status)
 }
 
-func (a *app) run(ctx context.Context, name string, w writeFlags) error {
+func (a *app) run(ctx context.Context, name string, c conflictFlags, w writeFlags) error {
 	if err := a.perms.checkStatus(); err != nil {
+		return err
+	}
+	settle, err := c.options()
+	if err != nil {
 		return err
 	}
 	name, only, err := declaringDir(name)
@@ -75,7 +81,9 @@ func (a *app) run(ctx context.Context, name string, w writeFlags) error {
 		return err
 	}
 	defer done()
-	after, report, err := orchestration.RunFiles(ctx, h, dir.Tree(), orchestration.Options{Only: only})
+	after, report, err := orchestration.RunFiles(ctx, h, dir.Tree(), orchestration.Options{
+		Only: only, OnConflict: settle.OnConflict, Resolve: settle.Resolve,
+	})
 	if report != nil {
 		a.printResults(report.Results)
 	} else if err != nil {

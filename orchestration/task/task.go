@@ -12,6 +12,7 @@ import (
 	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+	"github.com/stoop-dev/stoop/orchestration/merge"
 	"github.com/stoop-dev/stoop/orchestration/render"
 	"github.com/stoop-dev/stoop/orchestration/repository"
 	"github.com/stoop-dev/stoop/orchestration/upstream"
@@ -44,6 +45,10 @@ type Job struct {
 	Upstream    upstream.Source    // where clones come from
 	Credentials CredentialResolver // nil: there are none
 	Revisions   Revisions          // the package revisions that can be named
+	// OnConflict and Resolve are who wins where an upgrade finds a conflict, as
+	// the operator has it; empty: the revision's annotation says.
+	OnConflict merge.Policy
+	Resolve    merge.Resolutions
 	// Unseen says of a file that the package may have it and the host couldn't
 	// pass it; nil: the package is there as a whole.
 	Unseen   func(*kptpkg.File) bool

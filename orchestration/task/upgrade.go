@@ -1,6 +1,7 @@
 package task
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,16 +42,17 @@ func mergeUpstream(ctx context.Context, j *Job) (kptpkg.Tree, error) {
 		}
 		mine = local.Package
 	}
-	policy, err := j.Revision.OnConflict()
+	asked, err := j.Revision.OnConflict()
 	if err != nil {
 		return kptpkg.Tree{}, err
 	}
+	policy := cmp.Or(j.OnConflict, merge.Policy(asked))
 	before, after, err := j.seen(base.Package, mine, up.Package)
 	if err != nil {
 		return kptpkg.Tree{}, err
 	}
 	res, err := merge.Merge(before, mine, after, merge.Options{
-		Strategy: merge.Strategy(spec.Strategy), OnConflict: merge.Policy(policy), Root: true, Nested: true,
+		Strategy: merge.Strategy(spec.Strategy), OnConflict: policy, Resolve: j.Resolve, Root: true, Nested: true,
 	})
 	for _, c := range res.Conflicts {
 		j.Results = append(j.Results, c.Result())
@@ -58,7 +60,7 @@ func mergeUpstream(ctx context.Context, j *Job) (kptpkg.Tree, error) {
 	var conflict *merge.ConflictError
 	switch {
 	case errors.As(err, &conflict):
-		return kptpkg.Tree{}, fmt.Errorf("%w\nto take one side everywhere, set annotation %s to local or upstream; to choose place by place, run stoop upgrade on the package", err, api.OnConflictAnnotation)
+		return kptpkg.Tree{}, fmt.Errorf("%w\nto take one side everywhere, set annotation %s to local or upstream (or run with --on-conflict); to choose place by place, run with --resolve, FILE being below the directory", err, api.OnConflictAnnotation)
 	case err != nil:
 		return kptpkg.Tree{}, err
 	}
