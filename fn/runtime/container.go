@@ -292,7 +292,7 @@ func (c *Container) hint(e *ExitError, image string) string {
 		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(strings.ToLower(e.Stderr), w) })
 	}
 	switch {
-	case e.ExitCode == 125 && contains("no such image", "unable to find image", "denied", "not found", "manifest unknown"):
+	case e.ExitCode == 125 && contains("no such image", "unable to find image", "denied", "not found", "manifest unknown", "/v2/", "no such host", "i/o timeout"):
 		return fmt.Sprintf("image %s can't be had with pull policy %s", image, cmp.Or(c.Pull, PullIfNotPresent))
 	case e.ExitCode == 125 && contains("cannot connect", "is the docker daemon running"):
 		return "the container engine doesn't run"
@@ -303,5 +303,5 @@ func (c *Container) hint(e *ExitError, image string) string {
 	case e.ExitCode == 127:
 		return "the image's entrypoint doesn't exist"
 	}
-	return ""
+	return killed(e.ExitCode)
 }

@@ -53,7 +53,7 @@ func (out *output) take(call *fn.Call, name string) error {
 		if results, ok := fn.DecodeResults(out.stdout); ok {
 			call.Results = append(call.Results, results...)
 		}
-		return &ExitError{Function: name, ExitCode: out.exitCode, Stderr: out.stderr}
+		return &ExitError{Function: name, ExitCode: out.exitCode, Stderr: out.stderr, Hint: killed(out.exitCode)}
 	}
 	if err := fn.DecodeCall(call, out.stdout); err != nil {
 		return fmt.Errorf("function %q: %w%s", name, err, saying(out.stderr))
@@ -63,3 +63,17 @@ func (out *output) take(call *fn.Call, name string) error {
 
 // errOutput says that a function wrote more than it may.
 var errOutput = errors.New("it wrote more than is allowed")
+
+// killed says which signal ended a process, by its exit code; empty for one that
+// ended by itself.
+func killed(code int) string {
+	switch n := code - 128; {
+	case n == 9:
+		return "killed, perhaps for the memory or processor time it used"
+	case n == 24:
+		return "killed for the processor time it used"
+	case n > 0 && n < 65:
+		return fmt.Sprintf("killed by signal %d", n)
+	}
+	return ""
+}

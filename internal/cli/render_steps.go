@@ -55,6 +55,9 @@ func (a *app) printStep(s *render.StepStatus, truncate bool) {
 		verdict = "FAIL"
 	}
 	fmt.Fprintf(a.err, "[%s] %q in %v\n", verdict, name, s.Took.Truncate(100*time.Millisecond))
+	for _, note := range s.Notes {
+		fmt.Fprintf(a.err, "  [%s]: %s\n", severityOf(note), note.Message)
+	}
 	if len(s.Results) > 0 {
 		lines := make([]string, len(s.Results))
 		for i, res := range s.Results {

@@ -133,6 +133,9 @@ func reason(err error) string {
 		}
 		return fmt.Sprintf("Kptfile is invalid:\nField: `%s`\n%sReason: %s", f.Path, value, re.Result.Message)
 	}
+	if f := re.Result.File; f != nil && !strings.Contains(re.Result.Message, path.Base(f.Path)) {
+		return f.Path + ": " + re.Result.Message
+	}
 	return re.Result.Message
 }
 

@@ -48,6 +48,9 @@ type StepStatus struct {
 	// Results are the function's, as it said them: paths are relative to the
 	// package a resource belongs to.
 	Results []fn.Result
+	// Notes are what there is to say about the choice of the function, beside
+	// its results.
+	Notes []fn.Result
 	// ExecutionError says why the function wasn't run, or why what it returned
 	// wasn't taken; empty when the function itself failed.
 	ExecutionError string

@@ -506,6 +506,9 @@ func (s *step) failed(err error) {
 
 // report adds a step to what was done.
 func (x *execution) report(s *step) {
+	if s.function != nil {
+		s.Notes = s.function.Notes
+	}
 	x.out.Steps = append(x.out.Steps, s.StepStatus)
 	results := s.Results
 	switch {
