@@ -33,7 +33,7 @@ func TestImage(t *testing.T) {
 		t.Skip("builds an image")
 	}
 	if out, err := exec.Command("docker", "info").CombinedOutput(); err != nil {
-		t.Skipf("no docker engine: %s", firstLine(out))
+		t.Skipf("no docker engine: %v %s", err, firstLine(out))
 	}
 	dir := t.TempDir() // holds what the Dockerfile copies
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "bin"), 0o777))
