@@ -75,8 +75,8 @@ func (r *run) prepareReplace(j *job) error {
 	if err != nil {
 		return err
 	}
-	if strings.HasPrefix(j.file, target+"/") {
-		return j.fail(targetField, fmt.Sprintf("the object is inside its own target %q, where it would become content: move the file out, or make the target \".\"", target))
+	if err := j.checkTarget(target); err != nil {
+		return err
 	}
 	j.target = target
 	if j.changed, err = j.resources.Changed(); err != nil || !j.changed {
@@ -139,11 +139,8 @@ func (r *run) prepareOne(j *job) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case target == ordersDir || strings.HasPrefix(target, ordersDir+"/"):
-		return j.fail(targetField, fmt.Sprintf("target %q is where stoop keeps objects of its own: choose another", target))
-	case strings.HasPrefix(j.file, target+"/"):
-		return j.fail(targetField, fmt.Sprintf("the object is inside its own target %q, where it would become content: move the file out, or make the target \".\"", target))
+	if err := j.checkTarget(target); err != nil {
+		return err
 	}
 	j.target = target
 	if j.applied, err = pr.Pending(); err != nil {
@@ -171,6 +168,18 @@ func (r *run) prepareOne(j *job) error {
 	}
 	if target == "." && (j.action == ActionCreate || j.action == ActionUpdate) {
 		return r.mayWorkInPlace(j)
+	}
+	return nil
+}
+
+// checkTarget refuses a target where stoop keeps its own objects, and one that
+// holds the order itself.
+func (j *job) checkTarget(target string) error {
+	switch {
+	case target == ordersDir || strings.HasPrefix(target, ordersDir+"/"):
+		return j.fail(targetField, fmt.Sprintf("target %q is where stoop keeps objects of its own: choose another", target))
+	case strings.HasPrefix(j.file, target+"/"):
+		return j.fail(targetField, fmt.Sprintf("the object is inside its own target %q, where it would become content: move the file out, or make the target \".\"", target))
 	}
 	return nil
 }

@@ -31,9 +31,9 @@ func (p *permissions) flags(fs *pflag.FlagSet, getenv func(string) string) {
 func (p *permissions) permission(fs *pflag.FlagSet, to *[]string, name, usage string, getenv func(string) string) {
 	variable := "STOOP_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 	var def []string
-	switch v := strings.TrimSpace(getenv(variable)); strings.ToLower(v) {
-	case "", "0", "false", "no":
-	case "1", "true", "yes":
+	switch v := getenv(variable); {
+	case !isTrue(v):
+	case isAny(v):
 		def = []string{anyValue}
 	default:
 		for item := range strings.SplitSeq(v, ",") {
@@ -59,4 +59,22 @@ func (p *permissions) access(more repository.Access) repository.Access {
 		Network:   slices.Concat(allowList(p.network), more.Network),
 		FileRepos: slices.Concat(p.fileRepos, more.FileRepos),
 	}
+}
+
+// isTrue says whether an environment variable is set to something but no.
+func isTrue(v string) bool {
+	switch strings.ToLower(strings.TrimSpace(v)) {
+	case "", "0", "false", "no":
+		return false
+	}
+	return true
+}
+
+// isAny says whether an environment variable says yes and names nothing.
+func isAny(v string) bool {
+	switch strings.ToLower(strings.TrimSpace(v)) {
+	case "1", "true", "yes":
+		return true
+	}
+	return false
 }

@@ -49,15 +49,6 @@ func (f *sourceFlags) flags(fs *pflag.FlagSet, getenv func(string) string) {
 	fs.Lookup("cache-dir").DefValue = ""
 }
 
-// isTrue says whether an environment variable is set to something that means yes.
-func isTrue(v string) bool {
-	switch v {
-	case "", "0", "false", "no":
-		return false
-	}
-	return true
-}
-
 // pause is a time that is more than none, as a flag.
 type pause time.Duration
 
