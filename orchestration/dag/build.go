@@ -26,6 +26,7 @@ type builder struct {
 func build(g *Graph) (*plan, error) {
 	b := &builder{free: &lane{}}
 	root := b.scope(g, nil, 0)
+	b.link(root)
 	if len(b.errs) > 0 {
 		return nil, errors.Join(b.errs...)
 	}
@@ -60,7 +61,7 @@ func (b *builder) scope(g *Graph, parent *node, depth int) *scope {
 	}
 	b.limits(s)
 	s.nodes = make([]node, len(g.Steps))
-	names := make(map[string]*node, len(g.Steps))
+	s.names = make(map[string]*node, len(g.Steps))
 	for i := range s.nodes {
 		n, step := &s.nodes[i], &g.Steps[i]
 		n.step, n.scope, n.index, n.pos, n.alarm.pos = step, s, len(b.nodes), -1, -1
@@ -71,10 +72,10 @@ func (b *builder) scope(g *Graph, parent *node, depth int) *scope {
 		}
 		b.nodes = append(b.nodes, n)
 		b.check(n)
-		if names[step.Name] != nil && step.Name != "" {
+		if s.names[step.Name] != nil && step.Name != "" {
 			b.fail(BadGraph, n.path, "another step has the same name")
 		}
-		names[step.Name] = n
+		s.names[step.Name] = n
 		if step.Graph != nil {
 			n.inner = b.scope(step.Graph, n, depth+1)
 		}
@@ -83,9 +84,37 @@ func (b *builder) scope(g *Graph, parent *node, depth int) *scope {
 			n.lane = s.lane(step.Class)
 		}
 	}
-	b.connect(s, names)
-	b.sort(s)
 	return s
+}
+
+// link finds the needs of a scope's steps and puts the steps in order, then
+// those of the scopes inside, whose steps may need what the step around them
+// needs.
+func (b *builder) link(s *scope) {
+	b.connect(s)
+	b.sort(s)
+	for i := range s.nodes {
+		if in := s.nodes[i].inner; in != nil {
+			b.link(in)
+		}
+	}
+	s.names = nil
+}
+
+// find returns the step that a need of a step in s names, nil if there is none:
+// one of s, or one that a step around s needs.
+func (s *scope) find(name string) *node {
+	if p := s.names[name]; p != nil {
+		return p
+	}
+	for around := s.parent; around != nil; around = around.scope.parent {
+		for i, p := range around.needs {
+			if around.step.Needs[i].Step == name {
+				return p
+			}
+		}
+	}
+	return nil
 }
 
 // limits checks what the graph says about itself, and makes its limiters.
@@ -148,7 +177,7 @@ func (b *builder) check(n *node) {
 }
 
 // connect finds the step of every need.
-func (b *builder) connect(s *scope, names map[string]*node) {
+func (b *builder) connect(s *scope) {
 	count := 0
 	for i := range s.nodes {
 		count += len(s.nodes[i].step.Needs)
@@ -161,10 +190,13 @@ func (b *builder) connect(s *scope, names map[string]*node) {
 		first := len(needs)
 		for j := range n.step.Needs {
 			need := &n.step.Needs[j]
-			p := names[need.Step]
+			p := s.find(need.Step)
 			switch {
 			case p == nil:
 				b.fail(UnknownNeed, n.path, "needs %q, but there is no such step", need.Step)
+			case p.scope != s: // it has ended before the scope is opened
+				b.checkNeed(n, p, need)
+				needs = append(needs, p)
 			case p.step.Finally && !n.step.Finally:
 				b.fail(BadNeed, n.path, "needs %s, a finally step: those start when all others have ended", need.Step)
 			default:
@@ -182,7 +214,9 @@ func (b *builder) connect(s *scope, names map[string]*node) {
 	for i := range s.nodes {
 		n := &s.nodes[i]
 		for _, p := range n.needs {
-			p.dependents = append(p.dependents, n)
+			if p.scope == s {
+				p.dependents = append(p.dependents, n)
+			}
 		}
 		n.waitForAll()
 	}
@@ -204,7 +238,7 @@ func (b *builder) checkNeed(n, p *node, need *Need) {
 			b.fail(BadNeed, n.path, "the need of %s is on %s, which is no end", need.Step, s)
 		}
 	}
-	if n.step.Finally && !p.step.Finally {
+	if n.step.Finally && !p.step.Finally && p.scope == n.scope {
 		switch {
 		case need.Type == Blocking:
 			b.fail(BadNeed, n.path, "a finally step starts after %s anyway: leave the need out, or make it Conditional", need.Step)
@@ -285,7 +319,7 @@ func (b *builder) cycles(s *scope) {
 // that waits for others than its needs has none.
 func leftOver(n *node) *node {
 	for _, p := range n.needs {
-		if p.waiting > 0 && p.step.Finally == n.step.Finally {
+		if p.scope == n.scope && p.waiting > 0 && p.step.Finally == n.step.Finally {
 			return p
 		}
 	}

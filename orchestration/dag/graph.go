@@ -61,7 +61,8 @@ type Step struct {
 
 // Need is a step that another one needs, and what for.
 type Need struct {
-	// Step is the name of the step, one of the same graph.
+	// Step is the name of the step, one of the same graph, or else one that a
+	// step around this graph needs: the graph isn't begun before that has ended.
 	Step string
 	// Type says when the need is met; the zero value is Blocking.
 	Type NeedType

@@ -64,7 +64,12 @@ func (n *node) gate() bool { return n.inner == nil && n.step.Do == nil }
 // waitForAll sets what the step waits for before the run: its needs, and if it
 // is a finally step, once more for all others.
 func (n *node) waitForAll() {
-	n.waiting = len(n.needs)
+	n.waiting = 0
+	for _, p := range n.needs {
+		if p.scope == n.scope {
+			n.waiting++
+		}
+	}
 	if n.step.Finally {
 		n.waiting++
 	}
@@ -81,6 +86,7 @@ type scope struct {
 	slots    *limiter
 	classes  map[string]*limiter
 	lanes    map[string]*lane
+	names    map[string]*node // while it is built
 
 	// ----
 

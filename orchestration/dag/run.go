@@ -328,19 +328,26 @@ func (r *run) end() (*Report, error) {
 	return r.report(PlanCompleted), nil
 }
 
-// failure is the error of a scope with steps that failed, nil if it has none.
+// failure is the error of a scope with steps that failed, or that are blocked by
+// one outside; nil if it has none.
 func (s *scope) failure() error {
-	var names []string
+	var names, blocked []string
 	var first error
 	for i := range s.nodes {
-		if n := &s.nodes[i]; n.state == Failed {
+		switch n := &s.nodes[i]; n.state {
+		case Failed:
 			names = append(names, n.path)
 			if first == nil {
 				first = n.why.err
 			}
+		case Blocked:
+			blocked = append(blocked, n.path)
 		}
 	}
-	if first == nil {
+	switch {
+	case first == nil && len(blocked) > 0:
+		return &Error{Code: StepsFailed, Text: fmt.Sprintf("%s blocked by what failed before", list(blocked))}
+	case first == nil:
 		return nil
 	}
 	if len(names) == 1 {

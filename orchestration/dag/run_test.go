@@ -350,6 +350,25 @@ func TestNested(t *testing.T) {
 		require.Equal(t, dag.Outputs{"n": 2}, r.step("c").Outputs)
 		require.Equal(t, dag.Stats{Executed: 4, Completed: 4, Skipped: 1}, r.Stats)
 	})
+	onFakeClock(t, "needs of the step around", func(t *testing.T) {
+		ended := []dag.Need{{Step: "a", Type: dag.Conditional, On: []dag.State{dag.Completed, dag.Failed}}, {Step: "bad", Type: dag.Conditional, On: []dag.State{dag.Failed}}}
+		use := func(_ context.Context, in dag.Inputs) (dag.Result, error) {
+			return dag.Result{Outputs: in.Needs["a"]}, nil
+		}
+		deep := &dag.Graph{Steps: []dag.Step{{Name: "z", Needs: needs("a"), Do: use}, {Name: "end", Finally: true, Needs: needs("a"), Do: noop}}}
+		g := &dag.Graph{Steps: []dag.Step{
+			{Name: "a", Do: give(dag.Outputs{"n": 7})}, {Name: "bad", Do: fail(errBoom)},
+			{Name: "b", Needs: ended, Graph: &dag.Graph{Steps: []dag.Step{
+				{Name: "x", Needs: needs("a"), Do: use}, {Name: "y", Needs: needs("bad"), Do: noop}, {Name: "in", Needs: needs("x"), Graph: deep},
+			}}},
+		}}
+		r := run(t, t.Context(), g, dag.Options{})
+		require.Equal(t, "a Completed, bad Failed, b Failed, b/x Completed, b/y Blocked, b/in Completed, b/in/z Completed, b/in/end Completed", r.states())
+		require.Equal(t, dag.Outputs{"n": 7}, r.step("b/x").Outputs)
+		require.Equal(t, dag.Outputs{"n": 7}, r.step("b/in/z").Outputs)
+		g.Steps[2].Needs = nil
+		require.ErrorContains(t, dag.Validate(g), `step b/x: needs "a", but there is no such step`)
+	})
 	onFakeClock(t, "failures", func(t *testing.T) {
 		in := func(do doFunc) *dag.Graph {
 			return &dag.Graph{Steps: []dag.Step{{Name: "x", Do: do}, {Name: "z", Finally: true, Do: noop}}}
