@@ -18,6 +18,9 @@ type Graph struct {
 	// FailFast cancels what hasn't begun as soon as a step has failed; what runs
 	// is let finish. Finally steps run all the same.
 	FailFast bool
+	// Cancelled, if it isn't nil, is why the graph is cancelled as soon as it
+	// begins: nothing but its finally steps runs.
+	Cancelled error
 	// Timeout is how long the graph may take, its finally steps excepted; then
 	// it is cancelled and has failed with [TimedOut]. 0: as long as it takes.
 	Timeout time.Duration

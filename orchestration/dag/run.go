@@ -152,9 +152,13 @@ func (r *run) open(s *scope, now, until time.Time) {
 	if !s.deadline.IsZero() {
 		r.alarms.at(&s.alarm, s.deadline, func() { r.expire(s, s.deadline.Sub(now)) })
 	}
-	for i := range s.nodes {
-		if n := &s.nodes[i]; n.waiting == 0 {
-			r.admit(n)
+	if why := s.graph.Cancelled; why != nil {
+		r.cut(s, why, false)
+	} else {
+		for i := range s.nodes {
+			if n := &s.nodes[i]; n.waiting == 0 {
+				r.admit(n)
+			}
 		}
 	}
 	r.advance(s)

@@ -369,6 +369,14 @@ func TestNested(t *testing.T) {
 		g.Steps[2].Needs = nil
 		require.ErrorContains(t, dag.Validate(g), `step b/x: needs "a", but there is no such step`)
 	})
+	onFakeClock(t, "cancelled from the start", func(t *testing.T) {
+		inner := &dag.Graph{Cancelled: errBoom, Steps: []dag.Step{{Name: "x", Do: noop}, {Name: "y", Needs: needs("x"), Graph: &dag.Graph{Steps: []dag.Step{{Name: "in", Do: noop}}}}, {Name: "z", Finally: true, Do: noop}}}
+		r := run(t, t.Context(), &dag.Graph{Steps: []dag.Step{{Name: "a", Graph: inner}, {Name: "b", Needs: needs("a"), Do: noop}, {Name: "c", Do: noop}}}, dag.Options{})
+		require.Equal(t, "a Cancelled, a/x Cancelled, a/y Cancelled, a/y/in Cancelled, a/z Completed, b Blocked, c Completed", r.states())
+		require.Equal(t, "boom", r.step("a/x").Reason)
+		r = run(t, t.Context(), inner, dag.Options{})
+		require.Equal(t, dag.PlanCancelled, r.Phase)
+	})
 	onFakeClock(t, "failures", func(t *testing.T) {
 		in := func(do doFunc) *dag.Graph {
 			return &dag.Graph{Steps: []dag.Step{{Name: "x", Do: do}, {Name: "z", Finally: true, Do: noop}}}
