@@ -66,7 +66,63 @@ func (e *expander) expand(old, item *yaml.Node) error {
 	if len(own) > 0 {
 		enter(item)
 	}
-	return e.replace(item, func(alias *yaml.Node) bool { return own[alias.Value] && inside[alias.Alias] }, own)
+	if err := e.replace(item, func(alias *yaml.Node) bool { return own[alias.Value] && inside[alias.Alias] }, own); err != nil {
+		return err
+	}
+	// What hosts write to stands for nothing else.
+	meta, err := e.field(item, "metadata")
+	if err == nil && meta != nil {
+		_, err = e.field(meta, "annotations")
+	}
+	return err
+}
+
+// field is the value of a mapping's field, in which an alias has been replaced
+// by what it stands for; nil where there is none.
+func (e *expander) field(n *yaml.Node, name string) (*yaml.Node, error) {
+	if n.Kind != yaml.MappingNode {
+		return nil, nil
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value != name {
+			continue
+		}
+		if v := n.Content[i+1]; v.Kind == yaml.AliasNode {
+			c, err := e.value(v, 0)
+			if err != nil {
+				return nil, err
+			}
+			n.Content[i+1] = c
+		}
+		return n.Content[i+1], nil
+	}
+	return nil, nil
+}
+
+// detached is n with copies in the place of the aliases of the nodes that shared
+// holds. What doesn't change is n's own.
+func (e *expander) detached(n *yaml.Node, shared map[*yaml.Node]bool) (*yaml.Node, error) {
+	if n.Kind == yaml.AliasNode && shared[n.Alias] {
+		c, err := e.value(n, 0)
+		if err == nil {
+			c.HeadComment, c.LineComment, c.FootComment = n.HeadComment, n.LineComment, n.FootComment
+		}
+		return c, err
+	}
+	out := n
+	for i, c := range n.Content {
+		d, err := e.detached(c, shared)
+		if err != nil {
+			return nil, err
+		}
+		if d != c {
+			if out == n {
+				out = shallow(n)
+			}
+			out.Content[i] = d
+		}
+	}
+	return out, nil
 }
 
 // replace expands the aliases below n that aren't to be kept.

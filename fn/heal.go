@@ -21,13 +21,16 @@ import (
 // Fields are matched by key. Items of lists are matched by a field that names
 // them (name, key and their like) where every item has one of its own, else by
 // being equal, and what is left by position in lists of one length. A comment
-// that fresh has and old hasn't is kept. The time is linear in the size of both.
+// that fresh has and old hasn't is kept. Where fresh has a copy of what an alias
+// or merge key of old stands for, it gets the alias again if both places still
+// say the same. The time is linear in the size of both.
 func Heal(old, fresh *yaml.Node) *yaml.Node {
 	h := healer{known: map[string]bool{}}
 	h.learn(old)
 	if h.heal(old, fresh) {
 		return old
 	}
+	h.relink(fresh)
 	return fresh
 }
 
@@ -40,6 +43,8 @@ type healer struct {
 	// sums are hashes of values, filled where lists need them.
 	sums map[*yaml.Node]uint64
 	seed maphash.Seed
+	// links is what Heal has to know to put aliases back.
+	links links
 }
 
 func (h *healer) learn(n *yaml.Node) {
@@ -59,11 +64,19 @@ func (h *healer) learn(n *yaml.Node) {
 // heal mends fresh and reports whether it now says the same as old to the last
 // comment.
 func (h *healer) heal(old, fresh *yaml.Node) bool {
-	if old.Kind != fresh.Kind {
-		return false
+	if old.Kind == yaml.AliasNode && old.Alias != nil && fresh.Kind != yaml.AliasNode {
+		return h.expanded(old, fresh)
 	}
+	same := old.Kind == fresh.Kind && h.value(old, fresh)
+	if old.Anchor != "" && !h.links.inCopy {
+		h.links.anchor(old, fresh, same)
+	}
+	return same
+}
+
+func (h *healer) value(old, fresh *yaml.Node) bool {
 	same := h.comments(old, fresh)
-	if old.Anchor != fresh.Anchor {
+	if fresh.Anchor != "" && old.Anchor != fresh.Anchor {
 		same = false
 	}
 	switch old.Kind {
@@ -113,7 +126,8 @@ func (h *healer) news(comment string) bool {
 }
 
 func (h *healer) mapping(old, fresh *yaml.Node) bool {
-	same := collection(old, fresh) && len(old.Content) == len(fresh.Content)
+	merge := newMerge(old, fresh)
+	same := collection(old, fresh) && (merge != nil || len(old.Content) == len(fresh.Content))
 	at := make(map[string]int, len(old.Content)/2)
 	for i := 0; i+1 < len(old.Content); i += 2 {
 		if k := old.Content[i]; k.Kind == yaml.ScalarNode {
@@ -128,6 +142,9 @@ func (h *healer) mapping(old, fresh *yaml.Node) bool {
 		if k.Kind == yaml.ScalarNode {
 			j, ok = at[scalarKey(k)]
 		}
+		if !ok && merge.take(h, k, v) {
+			continue
+		}
 		if !ok || kept[j] != nil {
 			added = append(added, k, v)
 			same = false
@@ -137,6 +154,14 @@ func (h *healer) mapping(old, fresh *yaml.Node) bool {
 		sameKey := h.heal(old.Content[j], k)
 		sameValue := h.heal(old.Content[j+1], v)
 		same = same && sameKey && sameValue
+	}
+	if merge != nil {
+		all := !slices.Contains(slices.Delete(slices.Clone(kept), merge.at, merge.at+2), nil)
+		same = same && all && merge.whole()
+		if all && merge.whole() && !h.links.inCopy {
+			h.links.merge(fresh, merge)
+		}
+		kept = slices.Replace(kept, merge.at, merge.at+2, merge.content()...)
 	}
 	fresh.Content = append(slices.DeleteFunc(kept, func(n *yaml.Node) bool { return n == nil }), added...)
 	return same
@@ -242,7 +267,7 @@ func named(old, fresh []*yaml.Node) (map[string]int, []string) {
 func names(items []*yaml.Node, field string) (all []string, ok bool) {
 	seen := make(map[string]bool, len(items))
 	for _, n := range items {
-		v := mapValue(n, field)
+		v := resolved(mapValue(resolved(n), field))
 		if v == nil || v.Kind != yaml.ScalarNode || seen[v.Value] {
 			return nil, false
 		}
@@ -268,7 +293,7 @@ func mapValue(n *yaml.Node, field string) *yaml.Node {
 
 // sum is a hash of what n says, without comments, styles and the order of keys.
 // It only pairs the items of lists: two values with one sum cost a comment, no
-// value. Aliases are taken by their name, so it ends on any input.
+// value.
 func (h *healer) sum(n *yaml.Node) uint64 {
 	if s, ok := h.sums[n]; ok {
 		return s
@@ -278,6 +303,12 @@ func (h *healer) sum(n *yaml.Node) uint64 {
 		h.seed = maphash.MakeSeed()
 	}
 	var s uint64
+	if n.Kind == yaml.AliasNode && n.Alias != nil {
+		h.sums[n] = 0 // within what it stands for itself
+		s = h.sum(n.Alias)
+		h.sums[n] = s
+		return s
+	}
 	switch n.Kind {
 	case yaml.MappingNode:
 		for i := 0; i+1 < len(n.Content); i += 2 {

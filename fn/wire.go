@@ -305,14 +305,23 @@ func placeAnnotations(o *Object) []annotation {
 	return a
 }
 
-// annotated is n with annotations added, sharing all other nodes with it.
+// annotated is n with annotations added, sharing all other nodes with it. Where
+// an alias stands for what is changed, it is a copy of what that was before.
 func annotated(n *yaml.Node, add []annotation) (*yaml.Node, error) {
-	root, meta, ann := shallow(n), (*yaml.Node)(nil), (*yaml.Node)(nil)
-	var err error
-	if meta, err = openField(root, "metadata"); err != nil {
+	if shared := anchoredBy(n, add); len(shared) > 0 {
+		var err error
+		if n, err = newExpander([]*yaml.Node{n}).detached(n, shared); err != nil {
+			return nil, err
+		}
+	}
+	root := shallow(n)
+	root.Anchor = ""
+	meta, err := openField(root, "metadata")
+	if err != nil {
 		return nil, err
 	}
-	if ann, err = openField(meta, "annotations"); err != nil {
+	ann, err := openField(meta, "annotations")
+	if err != nil {
 		return nil, err
 	}
 	for _, a := range add {
@@ -324,6 +333,45 @@ func annotated(n *yaml.Node, add []annotation) (*yaml.Node, error) {
 	return root, nil
 }
 
+// anchoredBy are the nodes with anchors that annotations change or replace where
+// they are added: n, its metadata, the annotations, and those of the same keys.
+func anchoredBy(n *yaml.Node, add []annotation) map[*yaml.Node]bool {
+	var shared map[*yaml.Node]bool
+	note := func(n *yaml.Node) {
+		if n.Anchor != "" {
+			if shared == nil {
+				shared = map[*yaml.Node]bool{}
+			}
+			shared[n] = true
+		}
+	}
+	note(n)
+	meta := mapValue(n, "metadata")
+	if meta == nil {
+		return shared
+	}
+	note(meta)
+	ann := mapValue(meta, "annotations")
+	if ann == nil {
+		return shared
+	}
+	note(ann)
+	var within func(n *yaml.Node)
+	within = func(n *yaml.Node) {
+		note(n)
+		for _, c := range n.Content {
+			within(c)
+		}
+	}
+	for i := 0; i+1 < len(ann.Content); i += 2 {
+		if slices.ContainsFunc(add, func(a annotation) bool { return a.key == ann.Content[i].Value }) {
+			within(ann.Content[i])
+			within(ann.Content[i+1])
+		}
+	}
+	return shared
+}
+
 // openField replaces a mapping's field by a shallow copy, a new mapping where it
 // is absent or null, and returns it.
 func openField(n *yaml.Node, field string) (*yaml.Node, error) {
@@ -333,17 +381,17 @@ func openField(n *yaml.Node, field string) (*yaml.Node, error) {
 		}
 		v := n.Content[i+1]
 		if v.Kind == yaml.AliasNode && v.Alias != nil {
-			v = v.Alias
+			var err error
+			if v, err = newExpander([]*yaml.Node{v.Alias}).value(v, 0); err != nil {
+				return nil, err
+			}
 		}
 		switch {
 		case isNullNode(v):
 			n.Content[i+1] = &yaml.Node{Kind: yaml.MappingNode}
 		case v.Kind == yaml.MappingNode:
-			c := shallow(v)
-			if n.Content[i+1] != v {
-				c.Anchor = "" // its own place has it
-			}
-			n.Content[i+1] = c
+			n.Content[i+1] = shallow(v)
+			n.Content[i+1].Anchor = ""
 		default:
 			return nil, fmt.Errorf("%s is not a mapping", field)
 		}
@@ -389,7 +437,10 @@ func unannotate(old, fresh *yaml.Node) {
 				continue
 			}
 			if isWire(k.Value) {
-				v = yaml.CopyYNode(was)
+				if v = yaml.CopyYNode(was); was.Kind == yaml.AliasNode && was.Alias != nil {
+					v = yaml.CopyYNode(was.Alias) // Heal makes it one again
+					v.Anchor = ""
+				}
 			}
 		}
 		kept = append(kept, k, v)

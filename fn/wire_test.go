@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -309,6 +310,76 @@ results:
 	for _, bad := range []string{"", "x", answer("items: [1]\n")} {
 		_, _, err = fn.Serve(t.Context(), func(context.Context, *fn.Call) error { return nil }, []byte(bad))
 		require.ErrorContains(t, err, "reading the request")
+	}
+}
+
+// expand is what a program does that reads values only: no comments, no anchors,
+// aliases or merge keys, keys in alphabetical order.
+func expand(t testing.TB, list string) []byte {
+	t.Helper()
+	var v any
+	require.NoError(t, yaml.Unmarshal([]byte(list), &v), "%s", list)
+	b, err := yaml.Marshal(v)
+	require.NoError(t, err)
+	return b
+}
+
+// The hosts' annotations are in metadata.annotations and nowhere else, also where
+// an alias stands for these; and a function that gives back what it got leaves
+// the resource as it was.
+func TestHostAnnotationsAndAliases(t *testing.T) {
+	for name, text := range map[string]string{
+		"annotations":            "kind: A\nmetadata:\n  name: a\n  annotations: &a {k: v} # one\nspec:\n  annotations: *a # two\n  list: [*a, *a]\n",
+		"metadata":               "kind: A\nmetadata: &m\n  name: a\n  annotations: {k: v}\nspec:\n  metadata: *m\n",
+		"metadata without any":   "kind: A\nmetadata: &m\n  name: a\nspec:\n  metadata: *m\n",
+		"both":                   "kind: A\nmetadata: &m\n  name: &n a\n  annotations: &a {k: *n}\nspec: {a: *a, m: *m, n: *n}\n",
+		"metadata is an alias":   "kind: A\nspec: &m\n  name: a\n  annotations: &a {k: v}\nmetadata: *m\nx: *a\n",
+		"annotations are one":    "kind: A\nspec: &a {k: v}\nmetadata:\n  name: a\n  annotations: *a\nx: *a\n",
+		"an anchor used again":   "kind: A\nmetadata:\n  name: a\n  annotations: &a {k: v}\nx: *a\ny: &a 2\nz: *a\n",
+		"a merge key":            "kind: A\nmetadata:\n  name: a\n  annotations: &a {k: v}\nspec:\n  annotations:\n    <<: *a\n    l: w\n",
+		"of the hosts":           "kind: A\nmetadata:\n  name: a\n  annotations:\n    config.kubernetes.io/path: &p there\n    config.kubernetes.io/index: '7'\nspec: *p\n",
+		"of the hosts, an alias": "kind: A\nspec: &p there\nmetadata:\n  name: a\n  annotations:\n    config.kubernetes.io/path: *p\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, other := object(t, "x.yaml", 3, text), object(t, "x.yaml", 4, text)
+			before := o.Node.YNode()
+			c := &fn.Call{Items: []*fn.Object{o, other}}
+			sent := encode(t, c)
+			require.Equal(t, strings.ReplaceAll(text, "<<:", "!!merge <<:"), write(t, before), "the call must stay as it was")
+			var list struct{ Items []map[string]any }
+			require.NoError(t, yaml.Unmarshal([]byte(sent), &list))
+			for _, item := range list.Items {
+				delete(item["metadata"].(map[string]any), "annotations")
+			}
+			b, err := yaml.Marshal(list)
+			require.NoError(t, err)
+			assert.NotContains(t, string(b), "internal.config.kubernetes.io", "sent %s", sent)
+
+			for _, answer := range [][]byte{[]byte(sent), expand(t, sent)} {
+				require.NoError(t, fn.DecodeCall(c, answer))
+				assert.Same(t, before, o.Node.YNode(), "got %s", write(t, o.Node.YNode()))
+			}
+
+			// A change elsewhere is that change.
+			changed := strings.Replace(string(expand(t, sent)), "kind: A\n", "kind: B\n", 1)
+			require.NoError(t, fn.DecodeCall(c, []byte(changed)))
+			want := strings.ReplaceAll(strings.Replace(text, "kind: A", "kind: B", 1), "<<:", "!!merge <<:")
+			assert.Equal(t, want, write(t, o.Node.YNode()))
+			assert.Equal(t, 3, o.Index)
+		})
+	}
+
+	bomb := "kind: A\nx0: &x0 [1, 2, 3, 4, 5, 6, 7, 8, 9]\n"
+	for i := range 8 {
+		bomb += fmt.Sprintf("x%d: &x%d [*x%d, *x%d, *x%d, *x%d, *x%d]\n", i+1, i+1, i, i, i, i, i)
+	}
+	for name, text := range map[string]string{
+		"without end":   "kind: A\nmetadata: &m\n  name: a\n  labels: *m\n",
+		"beyond reason": bomb + "metadata:\n  name: a\n  annotations: &a {k: *x8}\ny: *a\n",
+		"the root":      "&r\nkind: A\nx: *r\n",
+	} {
+		_, err := fn.EncodeCall(&fn.Call{Items: []*fn.Object{object(t, "x.yaml", 0, text)}})
+		require.ErrorContains(t, err, "aliases contain themselves or expand to too much", name)
 	}
 }
 

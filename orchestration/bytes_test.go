@@ -2,15 +2,43 @@ package orchestration_test
 
 import (
 	"context"
+	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/stoop-dev/stoop/fn/runtime"
 	"github.com/stoop-dev/stoop/fn/runtime/builtin"
 	"github.com/stoop-dev/stoop/orchestration/kptdir"
 	"github.com/stoop-dev/stoop/orchestration/render"
 	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
+
+// TestMain is also a KRM function, `BINARY values-only`, which reads values and
+// writes them as JSON: without comments, aliases, styles and the order of keys.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "values-only" {
+		if err := valuesOnly(os.Stdin, os.Stdout); err != nil {
+			panic(err)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func valuesOnly(in io.Reader, out io.Writer) error {
+	b, err := io.ReadAll(in)
+	if err != nil {
+		return err
+	}
+	var list map[string]any
+	if err := yaml.Unmarshal(b, &list); err != nil {
+		return err
+	}
+	return json.NewEncoder(out).Encode(list)
+}
 
 // hard are files that YAML tools like to rewrite.
 var hard = map[string]string{
@@ -28,6 +56,7 @@ var hard = map[string]string{
 	"directive.yaml":     "%YAML 1.1\n---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: directive\n",
 	"indent.yaml":        "apiVersion: v1\nkind:   ConfigMap\nmetadata:\n      name: indent\n      finalizers:\n          -   a\n          -   b\ndata:\n    # about a\n\n    a:    b   # trailing   \n",
 	"json.json":          "{\n\t\"apiVersion\": \"v1\", \"kind\": \"ConfigMap\",\n\t\"metadata\": {\"name\": \"json\"}}",
+	"wide.json":          "{\n    \"apiVersion\": \"v1\",\n    \"kind\": \"ConfigMap\",\n    \"metadata\": {\n        \"name\": \"wide\",\n        \"labels\": {}\n    }\n}\n",
 	"README.md":          "# not YAML\r\n",
 	"binary.bin":         "\x00\xff\xfe",
 	"values.yaml":        "replicas: 3   # a Helm chart's\n",
@@ -85,6 +114,31 @@ pipeline:
 	requireHard(t, dir)
 }
 
+// So they do through a function in a process of its own that keeps values only.
+func TestDocumentsKeepTheirBytesThroughPrograms(t *testing.T) {
+	ctx := context.Background()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	const shared = "apiVersion: v1\nkind: ConfigMap\nmetadata: &m\n  name: shared # n\n  annotations: &a {k: v}" +
+		"spec:\n  template: *m # t\n  annotations: {<<: *a, l: w}\n  list: [*a, *m]\n"
+	dir := hardDir(t, "apiVersion: kpt.dev/v1\nkind: Kptfile\nmetadata: {name: p}\npipeline:\n  mutators:\n  - exec: \"'"+self+"' values-only\"\n")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "shared.yaml"), []byte(shared), 0o666))
+	tree, err := kptdir.Read(ctx, dir, kptdir.Limits{})
+	require.NoError(t, err)
+	r := render.Renderer{Runtime: &runtime.Exec{Allow: []string{self}}}
+	rendered, err := r.Render(ctx, tree)
+	require.NoError(t, err)
+	require.Equal(t, 1, rendered.Functions)
+	got, err := rendered.Tree.File("shared.yaml").Bytes()
+	require.NoError(t, err)
+	require.Equal(t, shared, string(got))
+	for name, content := range hard {
+		got, err := rendered.Tree.File(name).Bytes()
+		require.NoError(t, err)
+		require.Equal(t, content, string(got), name)
+	}
+}
+
 // A function that changes one resource changes one line.
 func TestTouchedDocumentChangesOneLine(t *testing.T) {
 	ctx := context.Background()
@@ -93,6 +147,8 @@ func TestTouchedDocumentChangesOneLine(t *testing.T) {
 		"no-newline.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: no-newline\n  namespace: prod",
 		"tabs.yaml":       "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: tabs\n  namespace: prod\ndata:\n  a: \"x\ty\"\n  b: |\n    one\n    \ttwo\n",
 		"bom.yaml":        "\ufeffapiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: bom\n  namespace: prod\n",
+		"json.json":       "{\n\t\"apiVersion\": \"v1\", \"kind\": \"ConfigMap\",\n\t\"metadata\": {\"name\": \"json\", \"namespace\": \"prod\"}}",
+		"wide.json":       "{\n    \"apiVersion\": \"v1\",\n    \"kind\": \"ConfigMap\",\n    \"metadata\": {\n        \"name\": \"wide\",\n        \"labels\": {},\n        \"namespace\": \"prod\"\n    }\n}\n",
 		"indent.yaml":     "apiVersion: v1\nkind:   ConfigMap\nmetadata:\n      name: indent\n      finalizers:\n          -   a\n          -   b\n      namespace: prod\ndata:\n    # about a\n\n    a:    b   # trailing   \n",
 	} {
 		dir := hardDir(t, "apiVersion: kpt.dev/v1\nkind: Kptfile\nmetadata: {name: p}\npipeline:\n  mutators:\n  - image: set-namespace:v0.4.1\n    configMap: {namespace: prod}\n")

@@ -27,5 +27,5 @@ func (a *app) tuneMemory(t kptpkg.Tree) {
 	}
 	// no limit here: with functions that aren't builtin as much again is in use,
 	// and at a limit that is below what is in use the collector never rests
-	debug.SetGCPercent(25)
+	debug.SetGCPercent(20)
 }

@@ -63,7 +63,7 @@ func (b *block) inStep(n int) bool {
 		for i := range n {
 			o, k := b.old.Content[2*i], b.new.Content[2*i]
 			if o.Kind != k.Kind || o.Kind == yaml.ScalarNode && (o.Value != k.Value || o.ShortTag() != k.ShortTag()) ||
-				o.Kind != yaml.ScalarNode && !equal(bare(o), bare(k), false) {
+				o.Kind != yaml.ScalarNode && !equal(bare(o), bare(k), b.flow) {
 				return false
 			}
 		}
@@ -71,7 +71,7 @@ func (b *block) inStep(n int) bool {
 	}
 	differ := 0
 	for i := range n {
-		if !equal(b.old.Content[i], b.new.Content[i], false) {
+		if !equal(b.old.Content[i], b.new.Content[i], b.flow) {
 			differ++
 		}
 	}
@@ -162,7 +162,7 @@ func (a *aligner) related(i, j int) bool {
 	_, o := a.at(a.old, i)
 	_, n := a.at(a.new, j)
 	if a.mapping {
-		return equal(o, n, false)
+		return equal(o, n, a.flow)
 	}
 	if o.Kind == yaml.MappingNode && n.Kind == yaml.MappingNode {
 		// Another name is another thing.
@@ -179,13 +179,13 @@ func (a *aligner) sameKey(i, j int) bool {
 }
 
 func (a *aligner) equalItems(i, j int) bool {
-	return equal(a.old.Content[i], a.new.Content[j], false)
+	return equal(a.old.Content[i], a.new.Content[j], a.flow)
 }
 
 func (a *aligner) equalElements(i, j int) bool {
 	ok, ov := a.at(a.old, i)
 	nk, nv := a.at(a.new, j)
-	return equal(ov, nv, false) && (ok == nil || equal(ok, nk, false))
+	return equal(ov, nv, a.flow) && (ok == nil || equal(ok, nk, a.flow))
 }
 
 func (a *aligner) nameOf(n *yaml.Node, i int) (uint64, bool) {

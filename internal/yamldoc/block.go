@@ -13,7 +13,8 @@ type block struct {
 	*splice
 	old, new *yaml.Node
 	mapping  bool
-	col      int // where its keys or dashes stand
+	col      int  // where its keys or dashes stand
+	flow     bool // it is in flow style: of row, which has the elements
 	// moved says of new elements which old element they are, unchanged but in
 	// another place.
 	moved map[int]int

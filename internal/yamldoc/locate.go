@@ -19,16 +19,17 @@ type text struct {
 	// blocks says that there may be block scalars.
 	blocks bool
 
-	// The place last looked up, so that nodes of one long line are found in
-	// one pass.
-	lastLine, lastCol, lastOff int
+	// Where every 256th rune of a line starts, as far as it was asked for, so
+	// that the nodes of one long line are found in one pass.
+	marks     []int
+	marksLine int
 }
 
 // none is the offset of what wasn't found.
 const none = -1
 
 func newText(src []byte) *text {
-	t := &text{src: src, ascii: true, lastLine: none}
+	t := &text{src: src, ascii: true, marksLine: none}
 	t.lines = make([]int, 1, 1+bytes.Count(src, []byte{'\n'}))
 	if bytes.HasPrefix(src, bom) {
 		t.lines[0] = len(bom)
@@ -75,18 +76,26 @@ func (t *text) offset(n *yaml.Node) int {
 	if line < 0 || line >= len(t.lines) || col < 0 {
 		return none
 	}
-	off, k := t.lines[line], 0
+	off := t.lines[line]
 	if t.ascii {
 		off += col
 	} else {
-		if line == t.lastLine && col >= t.lastCol {
-			off, k = t.lastOff, t.lastCol
+		const stride = 256
+		if line != t.marksLine {
+			t.marks, t.marksLine = append(t.marks[:0], off), line
 		}
-		for ; k < col && off < len(t.src); k++ {
+		k := min(col/stride, len(t.marks)-1)
+		off = t.marks[k]
+		for k *= stride; k < col && off < len(t.src); {
 			_, size := utf8.DecodeRune(t.src[off:])
 			off += size
+			if k++; k == len(t.marks)*stride {
+				t.marks = append(t.marks, off)
+			}
 		}
-		t.lastLine, t.lastCol, t.lastOff = line, col, off
+		if off == len(t.src) && k < col {
+			return none
+		}
 	}
 	if off > len(t.src) {
 		return none

@@ -3,10 +3,10 @@ package yamldoc
 import "sigs.k8s.io/kustomize/kyaml/yaml"
 
 // Pack has the document hold the nodes it was read as in a quarter of the
-// memory, once they have been parsed: for who takes a Copy of many documents
-// and won't look at the originals before they are written. Afterwards Root
-// makes the nodes anew each time it is asked; nodes it returned before stay as
-// they are.
+// memory, once they have been parsed, or not at all where reading them again is
+// cheap: for who takes a Copy of many documents and won't look at the originals
+// before they are written. Afterwards Root makes the nodes anew each time it is
+// asked; nodes it returned before stay as they are.
 func (d *Doc) Pack() {
 	if d.read != nil {
 		d.read.pack()
@@ -16,6 +16,10 @@ func (d *Doc) Pack() {
 func (s *source) pack() {
 	doc := s.doc.Load()
 	if doc == nil || s.anchors {
+		return
+	}
+	if s.plain {
+		s.doc.Store(nil)
 		return
 	}
 	p := packNode(doc)

@@ -21,7 +21,15 @@ const MaxDepth = 1000
 
 // parse reads one document; nil without an error when there is none. The error
 // says the line, from the start of text.
-func parse(text []byte) (doc *yaml.Node, err error) {
+func parse(text []byte) (*yaml.Node, error) {
+	if doc := parsePlain(text); doc != nil {
+		return doc, nil
+	}
+	return parseAny(text)
+}
+
+// parseAny has the library read one document, as parse does.
+func parseAny(text []byte) (doc *yaml.Node, err error) {
 	work.parsed.Add(1)
 	defer func() {
 		if p := recover(); p != nil {

@@ -158,7 +158,7 @@ func (s *splice) scalar(old, n *yaml.Node, w where, parent int) bool {
 	if same && old.LineComment == n.LineComment {
 		return true
 	}
-	if old.LineComment != n.LineComment && w != inBlock || old.Kind != n.Kind || old.Anchor != n.Anchor {
+	if old.LineComment != n.LineComment && w == asKey || old.Kind != n.Kind || old.Anchor != n.Anchor {
 		return false
 	}
 	start, end := s.span(old)
@@ -220,7 +220,16 @@ func (s *splice) scalar(old, n *yaml.Node, w where, parent int) bool {
 		}
 		s.edit(start, end, value)
 	}
-	return old.LineComment == n.LineComment || s.lineComment(end, old.LineComment, n.LineComment)
+	if old.LineComment == n.LineComment {
+		return true
+	}
+	if w == inFlow {
+		s.verify = true
+		if i := s.skipBlanks(end); i < len(s.src) && s.src[i] == ',' {
+			end = i + 1
+		}
+	}
+	return s.lineComment(end, old.LineComment, n.LineComment)
 }
 
 // lineComment changes the comment behind off on its line.

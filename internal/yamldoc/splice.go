@@ -77,7 +77,7 @@ func (s *splice) node(old, n *yaml.Node, parent int) bool {
 	case !alike(old, n, false):
 		return false
 	case isFlow(old):
-		return old.LineComment == n.LineComment && s.flow(old, n)
+		return old.LineComment == n.LineComment && s.flow(old, n, nil)
 	}
 	if old.LineComment != n.LineComment {
 		return false

@@ -29,10 +29,14 @@ func write(read *source, root *yaml.Node) ([]byte, error) {
 	if old == nil {
 		return appendContent(read.bytes, root)
 	}
+	json := isJSON(old, read.bytes)
+	if json {
+		root = withoutComments(root)
+	}
 	t := newText(read.bytes)
 	if !t.exotic() && old.HeadComment == root.HeadComment && old.FootComment == root.FootComment {
 		for _, coarse := range []bool{false, true} {
-			if out := spliced(t, read, doc, root, coarse); out != nil {
+			if out := spliced(t, read, doc, root, coarse, json); out != nil {
 				return out, nil
 			}
 		}
@@ -41,9 +45,9 @@ func write(read *source, root *yaml.Node) ([]byte, error) {
 }
 
 // spliced is the text changed in places; nil if that can't be done.
-func spliced(t *text, read *source, doc, root *yaml.Node, coarse bool) []byte {
+func spliced(t *text, read *source, doc, root *yaml.Node, coarse, json bool) []byte {
 	old := content(doc)
-	s := splice{text: t, root: old, nl: lineBreak(t.src), coarse: coarse, verify: read.anchors, json: isJSON(old, t.src)}
+	s := splice{text: t, root: old, nl: lineBreak(t.src), coarse: coarse, verify: read.anchors, json: json}
 	if !s.node(old, root, -1) {
 		return nil
 	}
@@ -131,7 +135,7 @@ func whole(src []byte, doc, root *yaml.Node) ([]byte, error) {
 		d.HeadComment, d.FootComment = doc.HeadComment, doc.FootComment
 		l = detect(old, l)
 		if isJSON(old, src) {
-			if out := wholeJSON(src, root); out != nil {
+			if out := wholeJSON(src, old, root); out != nil {
 				return out, nil
 			}
 		}
@@ -203,20 +207,22 @@ func frame(src, b []byte) []byte {
 	return out
 }
 
-func wholeJSON(src []byte, root *yaml.Node) []byte {
-	nl, margin := lineBreak(src), "-"
-	if bytes.IndexByte(bytes.TrimSpace(src), '\n') >= 0 {
-		margin = ""
-	}
+// wholeJSON writes a JSON document anew in the manner it had, nil for what JSON
+// doesn't have.
+func wholeJSON(src []byte, old, root *yaml.Node) []byte {
+	s := &splice{text: newText(src), root: old, nl: lineBreak(src), json: true}
+	r := &row{splice: s, old: old, mapping: old.Kind == yaml.MappingNode}
+	m := *r.manner()
+	m.lines = bytes.IndexByte(bytes.TrimSpace(src), '\n') >= 0
 	var b strings.Builder
 	if bytes.HasPrefix(src, bom) {
 		b.Write(bom)
 	}
-	if !writeJSON(&b, root, nl, margin) {
+	if !s.write(&b, root, &m, "") {
 		return nil
 	}
 	if bytes.HasSuffix(src, []byte{'\n'}) {
-		b.WriteString(nl)
+		b.WriteString(s.nl)
 	}
 	if out := []byte(b.String()); readsAs(out, root) {
 		return out
@@ -275,7 +281,8 @@ type care int
 const (
 	keepStyles  care = iota // nothing but what can't be
 	quoteBlocks             // block scalars
-	dropStyles              // comments and flow style too
+	dropFlow                // and flow style
+	dropStyles              // and comments
 )
 
 // encode has the library write n.
@@ -288,6 +295,7 @@ func encodeWith(n *yaml.Node, l layout, c care) (b []byte, err error) {
 		}
 	}()
 	n = CopyNode(n)
+	openFlow(n)
 	present(n, c, false)
 	var buf bytes.Buffer
 	e := yaml.NewEncoder(&buf)
@@ -306,6 +314,47 @@ func encodeWith(n *yaml.Node, l layout, c care) (b []byte, err error) {
 	return buf.Bytes(), nil
 }
 
+// openFlow makes blocks of the flow collections that have comments inside, and
+// of those behind the comment of their key: within brackets the library puts
+// comments where they belong to something else or make the text invalid.
+// Comments of a value that the library has no place for go to where it has one.
+// The result says whether n has comments, in it or on it.
+func openFlow(n *yaml.Node) bool {
+	inside := false
+	for i, c := range n.Content {
+		brackets, key := isFlow(c), c
+		inside = openFlow(c) || inside
+		if n.Kind == yaml.MappingNode {
+			if i%2 == 0 {
+				continue
+			}
+			key = n.Content[i-1]
+		}
+		flow := isFlow(c)
+		if flow && len(c.Content) > 0 && key != c && key.LineComment != "" {
+			c.Style &^= flowBit
+			flow = false
+		}
+		if key != c && (brackets || len(c.Content) == 0) && c.FootComment != "" {
+			key.FootComment, c.FootComment = joinComments(key.FootComment, c.FootComment), ""
+		}
+		switch {
+		case key != c && key.LineComment != "" && c.LineComment == "" && (flow || len(c.Content) == 0):
+			key.LineComment, c.LineComment = "", key.LineComment // on one line it is the value's
+		case c.LineComment == "" || flow || len(c.Content) == 0:
+		case key != c && key.LineComment == "":
+			key.LineComment, c.LineComment = c.LineComment, ""
+		default:
+			key.HeadComment = joinComments(key.HeadComment, c.LineComment)
+			c.LineComment = ""
+		}
+	}
+	if inside {
+		n.Style &^= flowBit
+	}
+	return inside || n.HeadComment != "" || n.LineComment != "" || n.FootComment != ""
+}
+
 // present settles what the library would write otherwise than the nodes mean:
 // quotes around what isn't a string, null as nothing where nothing reads as an
 // empty string, several lines where there is but one. tight: n is a key or
@@ -313,6 +362,8 @@ func encodeWith(n *yaml.Node, l layout, c care) (b []byte, err error) {
 func present(n *yaml.Node, c care, tight bool) {
 	if c >= dropStyles {
 		n.HeadComment, n.LineComment, n.FootComment = "", "", ""
+	}
+	if c >= dropFlow {
 		n.Style &^= flowBit
 	}
 	tight = tight || isFlow(n)

@@ -33,7 +33,8 @@ type Doc struct {
 	read *source
 	// root is the content node of a changed document, nil of one unchanged
 	// since it was read.
-	root *yaml.Node
+	root    *yaml.Node
+	changed bool // root isn't what was read; false where nobody has looked
 
 	once  sync.Once
 	bytes []byte
@@ -46,9 +47,11 @@ type source struct {
 	first   bool // it is where its stream began
 	once    sync.Once
 	anchors bool // it has anchors or aliases
+	plain   bool // parsePlain reads it
 	err     error
 
-	// The DocumentNode, in one of two forms; neither when there is no content.
+	// The DocumentNode, in one of two forms; neither when there is no content,
+	// or when it is plain and has been let go.
 	doc    atomic.Pointer[yaml.Node]
 	packed atomic.Pointer[packed]
 }
@@ -104,16 +107,18 @@ func (d *Doc) Copy() (*yaml.Node, error) {
 // anything changed since d, as opposed to since it was read ([Doc.Changed]).
 func (d *Doc) With(root *yaml.Node) *Doc {
 	root = content(root)
-	if now, err := d.Root(); err == nil && now != nil && root != nil && Equal(now, root) {
+	now, err := d.Root()
+	known := err == nil && now != nil && root != nil
+	if known && Equal(now, root) {
 		return d
 	}
-	return &Doc{read: d.read, root: root}
+	return &Doc{read: d.read, root: root, changed: known && d.root == nil}
 }
 
 // Changed reports whether the document says something else than the bytes it
 // was read from. A document made by FromNode is always changed.
 func (d *Doc) Changed() bool {
-	if d.read == nil {
+	if d.read == nil || d.changed {
 		return true
 	}
 	if d.root == nil {
@@ -156,7 +161,10 @@ func content(n *yaml.Node) *yaml.Node {
 
 func (s *source) parse() (*yaml.Node, error) {
 	s.once.Do(func() {
-		doc, err := parse(s.bytes)
+		doc, err := parsePlain(s.bytes), error(nil)
+		if s.plain = doc != nil; !s.plain {
+			doc, err = parseAny(s.bytes)
+		}
 		if err != nil || doc == nil || len(doc.Content) == 0 {
 			s.err = err
 			return
@@ -171,6 +179,8 @@ func (s *source) parse() (*yaml.Node, error) {
 	if doc == nil {
 		if p := s.packed.Load(); p != nil {
 			doc = p.unpack()
+		} else if s.plain {
+			doc = parsePlain(s.bytes)
 		}
 	}
 	return doc, s.err
