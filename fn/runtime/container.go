@@ -49,10 +49,12 @@ type Container struct {
 	Engine string
 	// Pull is the pull policy; empty: IfNotPresent.
 	Pull PullPolicy
-	// Memory in bytes, CPUs (2 is two full processors) and Processes limit each
-	// container. Zero is no limit.
-	Memory    int64
-	CPUs      float64
+	// Memory in bytes and CPUs (2 is two full processors) limit each container.
+	// Zero is no limit.
+	Memory int64
+	CPUs   float64
+	// Processes limits the processes and threads of each container, by default
+	// 1024. Below zero is no limit.
 	Processes int
 	// Timeout, Grace and MaxOutput are as for Exec. Pulling counts.
 	Timeout   time.Duration
@@ -69,7 +71,7 @@ var imageName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/:@-]*$`)
 // when the function runs.
 func (c *Container) Find(ctx context.Context, ref Ref) (*Function, error) {
 	if ref.Image == "" {
-		return nil, fmt.Errorf("container: %w: the function is an executable", ErrNotFound)
+		return nil, fmt.Errorf("container: %w", ErrOtherSort)
 	}
 	if !imageName.MatchString(ref.Image) {
 		return nil, fmt.Errorf("container function %q: not the name of an image", ref.Image)
@@ -85,11 +87,11 @@ func (c *Container) Find(ctx context.Context, ref Ref) (*Function, error) {
 		image += ":latest"
 	}
 	if !c.allowed(image) {
-		return nil, fmt.Errorf("container function %q: %w: containers run only with the operator's leave: --allow-container=%s or STOOP_ALLOW_CONTAINER=%[3]s", ref.Image, ErrNotAllowed, image)
+		return nil, fmt.Errorf("%w in a container: --allow-container=%s or STOOP_ALLOW_CONTAINER=%[2]s would allow it", ErrNotAllowed, image)
 	}
 	engine, err := exec.LookPath(c.engine())
 	if err != nil {
-		return nil, fmt.Errorf("container function %q: no container engine: %w; install %s, or use a function that is built in or an executable", ref.Image, err, c.engine())
+		return nil, fmt.Errorf("no container engine %s for image %s: install it, or name another by --container-runtime: %w", c.engine(), image, err)
 	}
 	if ref.Tag != "" {
 		tag, err := c.chooseTag(ctx, engine, name, ref.Tag)
@@ -97,7 +99,7 @@ func (c *Container) Find(ctx context.Context, ref Ref) (*Function, error) {
 			return nil, fmt.Errorf("container function %q: %w", ref, err)
 		}
 		if image = name + ":" + tag; !c.allowed(image) {
-			return nil, fmt.Errorf("container function %q: %w: --allow-container=%s would allow it", ref.Image, ErrNotAllowed, image)
+			return nil, fmt.Errorf("%w in a container: --allow-container=%s or STOOP_ALLOW_CONTAINER=%[2]s would allow it", ErrNotAllowed, image)
 		}
 	}
 	return &Function{Name: image, Run: func(ctx context.Context, call *fn.Call) error {
@@ -227,8 +229,8 @@ func (c *Container) args(image, name string) []string {
 	if c.CPUs > 0 {
 		args = append(args, "--cpus", strconv.FormatFloat(c.CPUs, 'f', -1, 64))
 	}
-	if c.Processes > 0 {
-		args = append(args, "--pids-limit", strconv.Itoa(c.Processes))
+	if n := orDefault(c.Processes, defaultProcesses); n > 0 {
+		args = append(args, "--pids-limit", strconv.Itoa(n))
 	}
 	return append(args, image)
 }

@@ -2,7 +2,9 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,11 +41,15 @@ type Exec struct {
 	Grace time.Duration
 	// MaxOutput limits the answer, in bytes, by default 256 MiB.
 	MaxOutput int
-	// Memory, CPU and Processes limit what one function may use: bytes of
-	// data, CPU time rounded up to seconds, processes of the user. Zero is no
-	// limit. They hold on Linux; elsewhere a note says that they don't.
-	Memory    int64
-	CPU       time.Duration
+	// Memory and CPU limit what one function may use: bytes of data, CPU time
+	// rounded up to seconds. Zero is no limit. They hold on Linux; elsewhere a
+	// note says that they don't.
+	Memory int64
+	CPU    time.Duration
+	// Processes limits how many processes and threads the user may have, those
+	// of others included, for the function to start more: by default 16384,
+	// which stops one that does nothing else. Below zero is no limit. It holds
+	// on Linux, and not for root.
 	Processes int
 }
 
@@ -51,7 +57,7 @@ type Exec struct {
 // checked at each run.
 func (e *Exec) Find(_ context.Context, ref Ref) (*Function, error) {
 	if ref.Exec == "" {
-		return nil, fmt.Errorf("exec: %w: the function is an image", ErrNotFound)
+		return nil, fmt.Errorf("exec: %w", ErrOtherSort)
 	}
 	argv, err := words(ref.Exec)
 	if err != nil {
@@ -63,7 +69,7 @@ func (e *Exec) Find(_ context.Context, ref Ref) (*Function, error) {
 		return nil, fmt.Errorf("exec function %q: %w", ref.Exec, err)
 	}
 	if lookErr != nil {
-		return nil, fmt.Errorf("exec function %q: %w: %w", ref.Exec, ErrNotFound, lookErr)
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, e.missing(argv[0], path, lookErr))
 	}
 	f := &Function{Name: ref.Exec, Run: func(ctx context.Context, call *fn.Call) error {
 		return e.run(ctx, call, ref.Exec, path, digest, argv)
@@ -71,7 +77,7 @@ func (e *Exec) Find(_ context.Context, ref Ref) (*Function, error) {
 	if digest == "" && e.AllowAny {
 		f.note("any executable may run; to allow only this one, use --allow-exec=%s", path)
 	}
-	if !canLimit && (e.Memory != 0 || e.CPU != 0 || e.Processes != 0) {
+	if !canLimit && (e.Memory != 0 || e.CPU != 0 || e.Processes > 0) {
 		f.note("limits on memory, CPU and processes do not hold on %s", goruntime.GOOS)
 	}
 	return f, nil
@@ -106,6 +112,22 @@ func (e *Exec) look(name string) (string, error) {
 	return path, err
 }
 
+// missing says why there is no executable by the name, which was looked for at
+// path.
+func (e *Exec) missing(name, path string, err error) string {
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return fmt.Sprintf("no executable %s in PATH: install it, or name it by its path", name)
+	case errors.Is(err, fs.ErrNotExist) && filepath.IsAbs(name):
+		return fmt.Sprintf("no executable %s: install it there, or correct the path", path)
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Sprintf("no executable %s: relative paths begin at the working directory, not at the package", path)
+	case errors.Is(err, fs.ErrPermission):
+		return path + " can't be executed: it is a directory, or chmod +x is missing"
+	}
+	return err.Error()
+}
+
 // allowed finds the entry of the list that lets path run. The digest is empty
 // when any content will do.
 func (e *Exec) allowed(path string) (digest string, err error) {
@@ -121,7 +143,7 @@ func (e *Exec) allowed(path string) (digest string, err error) {
 	if e.AllowAny {
 		return "", nil
 	}
-	return "", fmt.Errorf("%w: executables run only with the operator's leave: --allow-exec=%s or STOOP_ALLOW_EXEC=%[2]s", ErrNotAllowed, path)
+	return "", fmt.Errorf("%w: --allow-exec=%s or STOOP_ALLOW_EXEC=%[2]s", ErrExecNotAllowed, path)
 }
 
 func digestError(path, got, want string) error {
@@ -136,7 +158,7 @@ func (e *Exec) run(ctx context.Context, call *fn.Call, name, path, digest string
 	p := process{
 		path: path, args: argv, dir: e.Dir, env: execEnv(os.Environ()),
 		timeout: e.Timeout, grace: e.Grace, maxOutput: e.MaxOutput,
-		limits: limits{memory: e.Memory, cpu: e.CPU, processes: e.Processes},
+		limits: limits{memory: e.Memory, cpu: e.CPU, processes: max(orDefault(e.Processes, defaultUserProcesses), 0)},
 	}
 	if digest != "" {
 		at, f, err := pinned(path, digest)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/fn/runtime"
+	"github.com/stoop-dev/stoop/fn/runtime/builtin"
 	"github.com/stoop-dev/stoop/fn/runtime/runtimetest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -101,8 +102,24 @@ func TestExecPermission(t *testing.T) {
 		assert.Contains(t, f.Notes[0].Message, "--allow-exec="+path)
 	})
 	t.Run("a missing one is not found", func(t *testing.T) {
-		_, err := (&runtime.Exec{AllowAny: true}).Find(t.Context(), runtime.Ref{Exec: "/no/such"})
-		require.ErrorIs(t, err, runtime.ErrNotFound)
+		plain := filepath.Join(t.TempDir(), "plain")
+		require.NoError(t, os.WriteFile(plain, nil, 0o644))
+		missing := map[string]string{
+			"/no/such":      `function "/no/such": no executable /no/such: install it there, or correct the path`,
+			"./no-such a b": `no-such: relative paths begin at the working directory, not at the package`,
+			"no-such":       `function "no-such": no executable no-such in PATH: install it, or name it by its path`,
+		}
+		if goruntime.GOOS != "windows" {
+			missing[plain] = plain + " can't be executed: it is a directory, or chmod +x is missing"
+		}
+		// neither of the others runs executables: they have nothing to say
+		all := runtime.FirstOf{builtin.New(builtin.Compatible), &runtime.Exec{AllowAny: true}, &runtime.Container{AllowAny: true}}
+		for name, want := range missing {
+			_, err := all.Find(t.Context(), runtime.Ref{Exec: name})
+			require.ErrorIs(t, err, runtime.ErrNotFound)
+			require.ErrorContains(t, err, want)
+			require.NotContains(t, err.Error(), "no such function")
+		}
 	})
 	t.Run("changed content is refused at the run", func(t *testing.T) {
 		script := filepath.Join(t.TempDir(), "fn.sh")

@@ -13,7 +13,7 @@ const canLimit = true
 //
 // Memory is RLIMIT_DATA: RLIMIT_AS counts address space, of which Go and Node
 // reserve far more than they use. RLIMIT_NPROC counts all processes of the user
-// and doesn't bind root.
+// and doesn't bind root. A limit that is lower already stays.
 func (l limits) apply(pid int) error {
 	for _, r := range []struct {
 		resource int
@@ -26,7 +26,12 @@ func (l limits) apply(pid int) error {
 		if r.most == 0 {
 			continue
 		}
-		if err := unix.Prlimit(pid, r.resource, &unix.Rlimit{Cur: r.most, Max: r.most}, nil); err != nil && err != unix.ESRCH {
+		var now unix.Rlimit
+		err := unix.Prlimit(pid, r.resource, nil, &now)
+		if err == nil {
+			err = unix.Prlimit(pid, r.resource, &unix.Rlimit{Cur: min(r.most, now.Cur), Max: min(r.most, now.Max)}, nil)
+		}
+		if err != nil && err != unix.ESRCH {
 			return err
 		}
 	}

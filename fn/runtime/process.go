@@ -17,6 +17,9 @@ const (
 	defaultGrace     = 10 * time.Second
 	defaultMaxOutput = 256 << 20
 	maxStderr        = 1 << 20
+
+	defaultProcesses     = 1024     // of one container
+	defaultUserProcesses = 16 << 10 // of the user, for an executable
 )
 
 // process is one run of a program that answers its standard input on its

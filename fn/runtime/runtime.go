@@ -45,16 +45,25 @@ type Function struct {
 // Runtime can run one sort of function.
 type Runtime interface {
 	// Find returns the function that ref names. Its error wraps ErrNotFound
-	// when another Runtime should be asked, ErrNotAllowed when this one could
-	// run the function if the operator let it. Find doesn't run anything.
+	// when another Runtime should be asked, ErrOtherSort when this one runs no
+	// functions of the sort at all, ErrNotAllowed when this one could run the
+	// function if the operator let it. Find doesn't run anything.
 	Find(ctx context.Context, ref Ref) (*Function, error)
 }
 
 // ErrNotFound says that a Runtime doesn't know a function.
 var ErrNotFound = errors.New("no such function here")
 
+// ErrOtherSort is an ErrNotFound that says nothing about the function: it is an
+// executable where a Runtime runs images, or an image where it runs executables.
+var ErrOtherSort = fmt.Errorf("%w: another sort of function", ErrNotFound)
+
 // ErrNotAllowed says that the operator's leave is missing.
 var ErrNotAllowed = errors.New("not allowed")
+
+// ErrExecNotAllowed is the ErrNotAllowed of an executable that --allow-exec would
+// let run.
+var ErrExecNotAllowed = fmt.Errorf("%w: executables run only with the operator's leave", ErrNotAllowed)
 
 // FirstOf asks runtimes in order; only ErrNotFound leads to the next.
 //
@@ -64,7 +73,8 @@ var ErrNotAllowed = errors.New("not allowed")
 type FirstOf []Runtime
 
 // Find implements Runtime. When no runtime knows the function the error wraps
-// ErrNotFound and says what each of them answered.
+// ErrNotFound and says what those answered that run such functions; so does the
+// error of one that knows it and doesn't run it.
 func (rs FirstOf) Find(ctx context.Context, ref Ref) (*Function, error) {
 	var said []string
 	for i, r := range rs {
@@ -72,13 +82,28 @@ func (rs FirstOf) Find(ctx context.Context, ref Ref) (*Function, error) {
 		if err == nil {
 			return rs[i+1:].behind(f, ref), nil
 		}
-		if !errors.Is(err, ErrNotFound) {
+		switch {
+		case errors.Is(err, ErrOtherSort):
+		case errors.Is(err, ErrNotFound):
+			// what is left of the answer says it
+			said = append(said, strings.Replace(err.Error(), ErrNotFound.Error()+": ", "", 1))
+		case len(said) > 0:
+			return nil, fmt.Errorf("function %q: %s; %w", ref, strings.Join(said, "; "), err)
+		default:
 			return nil, err
 		}
-		said = append(said, err.Error())
 	}
-	return nil, fmt.Errorf("function %q: %w: %s", ref, ErrNotFound, strings.Join(said, "; "))
+	if len(said) == 0 {
+		return nil, fmt.Errorf("function %q: %w", ref, ErrNotFound)
+	}
+	return nil, &notFound{fmt.Sprintf("function %q: %s", ref, strings.Join(said, "; "))}
 }
+
+// notFound is an ErrNotFound with a text of its own.
+type notFound struct{ text string }
+
+func (e *notFound) Error() string        { return e.text }
+func (e *notFound) Is(target error) bool { return target == ErrNotFound }
 
 // behind returns f with rs to fall back on when it turns out not to be there.
 func (rs FirstOf) behind(f *Function, ref Ref) *Function {

@@ -28,7 +28,20 @@ func (f finder) Find(_ context.Context, ref runtime.Ref) (*runtime.Function, err
 	case func() error:
 		return &runtime.Function{Name: ref.Image, Run: func(context.Context, *fn.Call) error { return x() }, Notes: []fn.Result{{Message: "note"}}}, nil
 	}
-	return nil, fmt.Errorf("finder: %w", runtime.ErrNotFound)
+	return nil, fmt.Errorf("%w: finder has none", runtime.ErrNotFound)
+}
+
+// What nobody runs is said in one sentence, by those that could have run it.
+func TestFirstOfSays(t *testing.T) {
+	finders := runtime.FirstOf{finder{}, &runtime.Exec{}, &runtime.Container{}}
+	_, err := finders.Find(t.Context(), runtime.Ref{Image: "docker.io/a/b:v1"})
+	require.ErrorIs(t, err, runtime.ErrNotAllowed)
+	require.EqualError(t, err, `function "docker.io/a/b:v1": finder has none; not allowed in a container: --allow-container=docker.io/a/b:v1 or STOOP_ALLOW_CONTAINER=docker.io/a/b:v1 would allow it`)
+	_, err = finders[:2].Find(t.Context(), runtime.Ref{Image: "a"})
+	require.EqualError(t, err, `function "a": finder has none`)
+	_, err = finders[1:2].Find(t.Context(), runtime.Ref{Image: "a"})
+	require.ErrorIs(t, err, runtime.ErrNotFound)
+	require.EqualError(t, err, `function "a": no such function here`)
 }
 
 func TestFirstOf(t *testing.T) {

@@ -84,6 +84,7 @@ func (a *app) render(ctx context.Context, name string, f renderFlags) error {
 		Name: filepath.Base(abs), Strict: true,
 	}
 	rendered, renderErr := r.Render(ctx, dir.Tree())
+	a.printUntouched(rendered)
 	a.printSteps(rendered, f.truncate)
 	if renderErr != nil {
 		a.printRenderError(renderErr, abs)
@@ -126,7 +127,7 @@ func (a *app) resolved(name string) (string, error) {
 		return "", err
 	}
 	if info, err := os.Lstat(abs); err == nil && info.Mode()&os.ModeSymlink != 0 {
-		fmt.Fprintf(a.err, "[WARN] resolved symlink %q to %q, please note that the symlinks within the package are ignored\n", name, to)
+		fmt.Fprintf(a.err, "[WARN] resolved symlink %q to %q\n", name, to)
 	}
 	return to, nil
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -17,6 +18,14 @@ import (
 
 // truncatedLines is how many lines are shown of long output, as in kpt.
 const truncatedLines = 4
+
+// printUntouched writes to standard error what the render has to say of files
+// that no function sees.
+func (a *app) printUntouched(r *render.Rendered) {
+	a.printResults(slices.DeleteFunc(slices.Clone(r.Results), func(res fn.Result) bool {
+		return res.Severity != fn.Warning || res.Tags["step"] != ""
+	}))
+}
 
 // printSteps writes to standard error, in kpt's form, what a render did.
 func (a *app) printSteps(r *render.Rendered, truncate bool) {

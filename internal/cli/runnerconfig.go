@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/fn/runtime"
 	"github.com/stoop-dev/stoop/orchestration"
 	"github.com/stoop-dev/stoop/orchestration/task"
@@ -121,7 +122,7 @@ func (n namespaceConfig) limits(l limits) (limits, error) {
 		return l, fmt.Errorf("processes: %d is less than none", n.Processes)
 	}
 	if n.Processes > 0 {
-		l.processes = n.Processes
+		l.processes = processCount(n.Processes)
 	}
 	return l, nil
 }
@@ -163,10 +164,15 @@ func (a *app) runners(dir string) (*runners, error) {
 		config.Namespaces["default"] = namespaceConfig{}
 	}
 	rs := &runners{byNamespace: map[string]orchestration.RunnerOptions{}}
+	warned := false
 	for ns, n := range config.Namespaces {
 		l, err := n.limits(a.runtimes.limits)
 		if err != nil {
 			return nil, err
+		}
+		if l.processes > 0 && len(a.perms.exec) > 0 && os.Geteuid() == 0 && !warned {
+			warned = true
+			a.printResults([]fn.Result{{Severity: fn.Warning, Message: "the limit on processes does not bind the executables that root runs: run stoop as another user"}})
 		}
 		chain, done, err := a.runtimes.chain(&a.perms, l, n.Runtimes)
 		if err != nil {

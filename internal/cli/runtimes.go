@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,14 +31,14 @@ type runtimeFlags struct {
 	limits     limits
 }
 
-// limits are what one call of a function may use. Zero is no limit, for the
-// timeout the runtimes' own.
+// limits are what one call of a function may use. Zero is no limit, for timeout
+// and processes the runtimes' own.
 type limits struct {
 	timeout   time.Duration
 	memory    byteSize
 	cpu       time.Duration
 	cpus      float64
-	processes int
+	processes processCount
 }
 
 func (f *runtimeFlags) flags(fs *pflag.FlagSet) {
@@ -48,11 +49,11 @@ func (f *runtimeFlags) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&f.runnerCA, "function-runner-ca", "", "speak TLS with the function runner, whose certificate is signed by one in `FILE` (\"system\": by a well-known one)")
 	fs.StringVar(&f.config, "runner-config", "", "`FILE` that narrows, by namespace, which functions run and how")
 	fs.BoolVar(&f.lenient, "lenient-results", false, "let a function pass that reports an error and doesn't fail, as kpt does")
-	fs.DurationVar(&f.limits.timeout, "function-timeout", 4*time.Minute, "how long one call of a function may take")
-	fs.Var(&f.limits.memory, "function-memory", "memory of one executable or container, `BYTES` with k, M or G; 0: no limit")
-	fs.DurationVar(&f.limits.cpu, "function-cpu", 0, "processor time of one executable; 0: no limit")
-	fs.Float64Var(&f.limits.cpus, "function-cpus", 0, "processors of one container, 1.5 for one and a half; 0: no limit")
-	fs.IntVar(&f.limits.processes, "function-processes", 0, "processes of one executable or container; 0: no limit")
+	fs.DurationVar(&f.limits.timeout, "function-timeout", 4*time.Minute, "how long one call of a function may take; it is asked to end then, and killed 10s later")
+	fs.Var(&f.limits.memory, "function-memory", "memory of one executable or container, `BYTES` with k, M or G (default no limit)")
+	fs.DurationVar(&f.limits.cpu, "function-cpu", 0, "processor time of one executable (default no limit)")
+	fs.Float64Var(&f.limits.cpus, "function-cpus", 0, "processors of one container, 1.5 for one and a half (default no limit)")
+	fs.Var(&f.limits.processes, "function-processes", "processes and threads of one container (default 1024); for executables, of the user that runs them altogether, which doesn't bind root (default 16384); 0: no limit")
 }
 
 // chain is the runtimes that the operator allows, the cheapest first: of those
@@ -77,7 +78,7 @@ func (f *runtimeFlags) chain(p *permissions, l limits, only []string) (r runtime
 		case "exec":
 			r = append(r, &runtime.Exec{
 				Allow: p.exec, AllowAny: slices.Contains(p.exec, anyValue),
-				Timeout: l.timeout, Memory: int64(l.memory), CPU: l.cpu, Processes: l.processes,
+				Timeout: l.timeout, Memory: int64(l.memory), CPU: l.cpu, Processes: int(l.processes),
 			})
 		case "grpc":
 			if f.runner == "" {
@@ -92,7 +93,7 @@ func (f *runtimeFlags) chain(p *permissions, l limits, only []string) (r runtime
 		case "container":
 			r = append(r, &runtime.Container{
 				Allow: p.container, AllowAny: slices.Contains(p.container, anyValue),
-				Engine: f.engine, Pull: pull, Timeout: l.timeout, Memory: int64(l.memory), CPUs: l.cpus, Processes: l.processes,
+				Engine: f.engine, Pull: pull, Timeout: l.timeout, Memory: int64(l.memory), CPUs: l.cpus, Processes: int(l.processes),
 			})
 		}
 	}
@@ -147,6 +148,36 @@ func (b *byteSize) Set(s string) error {
 		return fmt.Errorf("%q is no size: write a number with k, M or G", s)
 	}
 	*b = byteSize(n << shift)
+	return nil
+}
+
+// processCount is a number of processes as a flag, in which 0 is no limit; as a
+// value that is below zero, and 0 the default.
+type processCount int
+
+func (c *processCount) String() string {
+	switch {
+	case *c == 0:
+		return ""
+	case *c < 0:
+		return "0"
+	}
+	return strconv.Itoa(int(*c))
+}
+
+// Type implements pflag.Value.
+func (c *processCount) Type() string { return "int" }
+
+// Set implements pflag.Value.
+func (c *processCount) Set(s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 || n > 1<<30 {
+		return fmt.Errorf("%q is no number of processes: write one from 0, which is no limit", s)
+	}
+	if n == 0 {
+		n = -1
+	}
+	*c = processCount(n)
 	return nil
 }
 

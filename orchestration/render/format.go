@@ -18,6 +18,9 @@ import (
 // WriteStream writes the resources of a render that succeeded, in the order the
 // last step left them in, as one YAML stream in kpt's style.
 func (r *Rendered) WriteStream(w io.Writer) error {
+	if len(r.resources) == 0 {
+		return nil
+	}
 	docs := make([]yamldoc.Styled, len(r.resources))
 	for i, it := range r.resources {
 		docs[i] = it.styled()
@@ -58,10 +61,18 @@ func (r *Rendered) WriteList(w io.Writer) error {
 			style = yaml.WideSequenceStyle
 		}
 		index := strconv.Itoa(at.index)
-		annotate(n, it.read(), [][2]string{
-			{oldIndexAnnotation, index}, {oldPathAnnotation, at.path},
-			{indexAnnotation, index}, {pathAnnotation, at.path}, {seqIndentAnnotation, string(style)},
-		})
+		var add [][2]string
+		put := func(key, value string, known bool) {
+			if known {
+				add = append(add, [2]string{key, value})
+			}
+		}
+		put(oldIndexAnnotation, index, !it.loose)
+		put(oldPathAnnotation, at.path, true)
+		put(indexAnnotation, index, !it.loose)
+		put(pathAnnotation, at.path, true)
+		put(seqIndentAnnotation, string(style), it.doc != nil)
+		annotate(n, it.read(), add)
 		items.Content = append(items.Content, n)
 	}
 	e := yaml.NewEncoder(w)
@@ -156,10 +167,11 @@ func fieldOf(n *yaml.Node, key string) *yaml.Node {
 
 // ResourceFiles are the files of the package that hold resources after a render
 // that succeeded, as they are in r.Tree or, if anew is set, as kpt writes them.
+// There are files for links.
 func (r *Rendered) ResourceFiles(anew bool) (kptpkg.Tree, error) {
 	var files []*kptpkg.File
 	for p, items := range r.byPath() {
-		f := r.Tree.File(p)
+		f := r.view.File(p)
 		if anew {
 			b, err := format(p, items)
 			if err != nil {
@@ -186,7 +198,11 @@ func (r *Rendered) Format() (kptpkg.Tree, error) {
 	for _, p := range files.Paths() {
 		anew = append(anew, files.File(p))
 	}
-	return r.Tree.With(anew...)
+	t, err := r.view.With(anew...)
+	if err != nil {
+		return r.Tree, err
+	}
+	return r.links.restore(t)
 }
 
 // byPath are the resources of each file in their order.

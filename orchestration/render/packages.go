@@ -75,8 +75,9 @@ func (p *pkg) clear() {
 type item struct {
 	owner *pkg
 	path  string // of its file, relative to its owner
-	index int    // among the documents with content of that file
+	index int    // among the documents with content of that file; -1: see settle
 	gone  bool   // a function took it out
+	loose bool   // it had the index -1 until settle
 
 	passed bool // a mutator had it
 
@@ -234,6 +235,9 @@ func (x *execution) load() error {
 		if err := x.loadFile(in); err != nil {
 			return err
 		}
+	}
+	for i := range x.links.to {
+		x.links.to[i].seen = x.inputs[x.links.to[i].target] != nil
 	}
 	return nil
 }

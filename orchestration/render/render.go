@@ -16,6 +16,12 @@
 // ([fn.Object] holds both). The results of a [StepStatus] speak of such paths,
 // since that is what kpt writes down; those of [Rendered] are relative to the
 // root, so that people find the file.
+//
+// # Symlinks
+//
+// As in kpt, a symlink *.yaml, *.yml or *.json to a file of the tree is read as
+// that file, and what functions make of it is written there; the link stays a
+// link. One that leads elsewhere isn't followed, with a warning in the results.
 package render
 
 import (
@@ -23,6 +29,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -75,8 +82,10 @@ type Rendered struct {
 	// steps that succeeded.
 	Packages, Functions int
 
-	resources []*item // those in Tree, unless the render failed and kept nothing
-	failure   *Error  // nil when it succeeded
+	resources []*item     // those in Tree, unless the render failed and kept nothing
+	view      kptpkg.Tree // Tree as functions see it, with files for links; only with resources
+	links     links       // those
+	failure   *Error      // nil when it succeeded
 }
 
 // Error is a render that failed, or the run of a single function.
@@ -133,17 +142,27 @@ func reason(err error) string {
 		}
 		return fmt.Sprintf("Kptfile is invalid:\nField: `%s`\n%sReason: %s", f.Path, value, re.Result.Message)
 	}
-	if f := re.Result.File; f != nil && !strings.Contains(re.Result.Message, path.Base(f.Path)) {
+	if f := re.Result.File; f != nil && !names(re.Result.Message, path.Base(f.Path)) {
 		return f.Path + ": " + re.Result.Message
 	}
 	return re.Result.Message
+}
+
+// names says whether a message names a file. That it says Kptfile may be about
+// Kptfiles as such.
+func names(message, file string) bool {
+	if file == kptpkg.KptfileName {
+		return strings.Contains(message, file+":") || strings.Contains(message, file+`"`)
+	}
+	return strings.Contains(message, file)
 }
 
 // execution is one render on its way.
 type execution struct {
 	*Renderer
 	activity string
-	tree     kptpkg.Tree
+	tree     kptpkg.Tree // with files for the links that are followed
+	links    links       // those
 	root     *pkg
 	byDir    map[string]*pkg   // the packages that resources belong to
 	inputs   map[string]*input // the files resources were read from, by path
@@ -154,10 +173,18 @@ type execution struct {
 }
 
 func (r *Renderer) begin(activity string, tree kptpkg.Tree) *execution {
-	return &execution{
-		Renderer: r, activity: activity, tree: tree,
+	view, ls, why := follow(tree)
+	x := &execution{
+		Renderer: r, activity: activity, tree: view, links: ls,
 		byDir: map[string]*pkg{}, inputs: map[string]*input{}, out: &Rendered{Tree: tree},
 	}
+	for _, p := range slices.Sorted(maps.Keys(why)) {
+		x.out.Results = append(x.out.Results, fn.Result{
+			Severity: fn.Warning, File: &fn.File{Path: p},
+			Message: "a symlink that isn't followed, so that functions don't see it: it " + why[p],
+		})
+	}
+	return x
 }
 
 // Render renders the package at the root of tree, with its subpackages. The
@@ -187,12 +214,28 @@ func (r *Renderer) Render(ctx context.Context, tree kptpkg.Tree) (*Rendered, err
 
 // finish makes items, which are all there is now, what came out.
 func (x *execution) finish(items []*item) (*Rendered, error) {
-	after, err := x.write()
-	if err != nil {
+	if err := x.keep(items); err != nil {
 		return x.out, x.fail(x.root, err)
 	}
-	x.out.Tree, x.out.resources = after, items
 	return x.out, nil
+}
+
+// keep makes items, which are all there is, the outcome.
+func (x *execution) keep(items []*item) error {
+	settle(items)
+	view, err := x.write(items)
+	if err != nil {
+		return err
+	}
+	if err := x.links.alike(view); err != nil {
+		return err
+	}
+	after, err := x.links.restore(view)
+	if err != nil {
+		return err
+	}
+	x.out.Tree, x.out.resources, x.out.view, x.out.links = after, items, view, x.links
+	return nil
 }
 
 func (x *execution) parentFirst() bool {
@@ -333,9 +376,7 @@ func (x *execution) failStep(s *step, err error) error {
 	}
 	x.out.failure = e
 	if x.save {
-		if saved, err := x.write(); err == nil {
-			x.out.Tree, x.out.resources = saved, x.remaining()
-		}
+		_ = x.keep(x.remaining()) // else the package stays as it was
 	}
 	return e
 }

@@ -33,7 +33,7 @@ type functions map[string]fn.Func
 
 func (fs functions) Find(_ context.Context, ref runtime.Ref) (*runtime.Function, error) {
 	if ref.Exec == "forbidden" {
-		return nil, fmt.Errorf("%w: say --allow-exec", runtime.ErrNotAllowed)
+		return nil, fmt.Errorf("%w: say --allow-exec", runtime.ErrExecNotAllowed)
 	}
 	name := ref.Image + ref.Exec
 	f := fs[name]
@@ -104,6 +104,14 @@ var library = functions{
 		}
 		index, _ := strconv.Atoi(data["index"])
 		c.Items = append(c.Items, &fn.Object{Node: n, Path: data["path"], Index: index, Package: data["package"]})
+		return nil
+	},
+	// first adds a ConfigMap before all others; it has no index.
+	"first": func(_ context.Context, c *fn.Call) error {
+		data := c.Config.GetDataMap()
+		n := yaml.MustParse("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: " + data["name"] + "\n")
+		c.Items = slices.Insert(c.Items, 0, &fn.Object{Node: n, Path: data["path"], Index: -1})
+		c.Add(fn.Info, c.Items[0], "data", "made")
 		return nil
 	},
 	// move puts the resource called name at path and index.

@@ -169,6 +169,11 @@ func (x *execution) run(ctx context.Context, s *step, items []*item) ([]*item, e
 	err = invoke(ctx, s.function, call)
 	s.Took = time.Since(start)
 	s.Stderr, s.Results = call.Stderr, call.Results
+	for i := range s.Results {
+		if f := s.Results[i].File; f != nil && f.Index < 0 { // of a resource that has none yet
+			s.Results[i].File = &fn.File{Path: f.Path}
+		}
+	}
 	if err == nil && !x.LenientResults {
 		err = s.reported()
 	}
@@ -178,6 +183,9 @@ func (x *execution) run(ctx context.Context, s *step, items []*item) ([]*item, e
 		return nil, err
 	}
 	after, err := x.check(s, call.Items, from, given, items, dir)
+	if err == nil && s.Phase != Validator {
+		err = x.keepsKptfile(s, after)
+	}
 	if err != nil {
 		return nil, x.notRun(s, err)
 	}
@@ -287,7 +295,6 @@ type placed struct {
 // that can't go anywhere. dir is where those go that name no file.
 func (x *execution) check(s *step, objects []*fn.Object, from map[*fn.Object]*item, given, items []*item, dir string) ([]placed, error) {
 	after := make([]placed, len(objects))
-	var loose []int // those without an index
 	moved := false
 	seen := make(map[*fn.Object]bool, len(objects))
 	for i, o := range objects {
@@ -319,15 +326,35 @@ func (x *execution) check(s *step, objects []*fn.Object, from map[*fn.Object]*it
 				return nil, err
 			}
 		}
-		if a.index < 0 {
-			loose = append(loose, i)
-		}
 		after[i] = a
 	}
 	if !moved {
 		return after, nil
 	}
-	return after, x.distinct(after, loose, given, items)
+	return after, x.distinct(after, given, items)
+}
+
+// keepsKptfile refuses a function's answer that leaves its package without the
+// Kptfile the function was given: it would be no package any more. kpt takes it,
+// and an empty answer deletes all there is.
+func (x *execution) keepsKptfile(s *step, after []placed) error {
+	k := s.pkg.item
+	if k == nil || !slices.Contains(s.given, k) {
+		return nil
+	}
+	for _, a := range after {
+		if a.owner == s.pkg && a.path == kptpkg.KptfileName && a.Node.GetKind() == kptpkg.KptfileName {
+			return nil
+		}
+	}
+	why := fmt.Sprintf("took out the Kptfile of package %q, which is none without it", s.Package)
+	if len(after) == 0 {
+		why = fmt.Sprintf("returned none of the %d resources of package %q", len(s.given), s.Package)
+	}
+	return resultError(fn.Result{
+		Message: "the function " + why + ": it has to return what it leaves alone; to let it remove all it gets, give it only that, by selectors",
+		File:    &fn.File{Path: path.Join(s.pkg.dir, kptpkg.KptfileName)},
+	})
 }
 
 // place checks the package and path of an object that is new or was moved. As
@@ -371,12 +398,13 @@ func outside(o *fn.Object, p string) error {
 	})
 }
 
-// distinct gives an index to the objects that have none, after what is in their
-// files, and refuses two resources in one place.
-func (x *execution) distinct(after []placed, loose []int, given, items []*item) error {
+// distinct refuses two resources in one place.
+func (x *execution) distinct(after []placed, given, items []*item) error {
 	at := make(map[location]*yaml.RNode, len(items))
-	next := map[string]int{} // the first index of each file that is free
 	put := func(owner *pkg, rel string, index int, r *yaml.RNode) error {
+		if index < 0 {
+			return nil // settle finds a place
+		}
 		loc := location{path.Join(owner.dir, rel), index}
 		in := x.inputs[loc.path]
 		if other := at[loc]; other != nil {
@@ -386,7 +414,6 @@ func (x *execution) distinct(after []placed, loose []int, given, items []*item) 
 			return taken(r, rel, index, "a document that is no resource is there")
 		}
 		at[loc] = r
-		next[loc.path] = max(next[loc.path], index+1)
 		return nil
 	}
 	giving := make(map[*item]bool, len(given))
@@ -401,19 +428,6 @@ func (x *execution) distinct(after []placed, loose []int, given, items []*item) 
 		}
 	}
 	for _, a := range after {
-		if a.index >= 0 {
-			if err := put(a.owner, a.path, a.index, a.Node); err != nil {
-				return err
-			}
-		}
-	}
-	for _, i := range loose {
-		a := &after[i]
-		full := path.Join(a.owner.dir, a.path)
-		a.index = next[full]
-		if in := x.inputs[full]; in != nil {
-			a.index = max(a.index, in.contents)
-		}
 		if err := put(a.owner, a.path, a.index, a.Node); err != nil {
 			return err
 		}
@@ -479,7 +493,7 @@ func (it *item) orderAnnotations() {
 func (x *execution) notRun(s *step, err error) error {
 	s.ExitCode = 1
 	s.ExecutionError = reason(err)
-	if errors.Is(err, runtime.ErrNotAllowed) && s.Exec != "" {
+	if errors.Is(err, runtime.ErrExecNotAllowed) {
 		s.ExecutionError = "must run with `--allow-exec` option to allow running function binaries" // kpt's words
 	}
 	x.report(s)

@@ -13,9 +13,32 @@ import (
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 )
 
-// write is the tree with what became of the resources. Files in which nothing
-// changed are the same Files.
-func (x *execution) write() (kptpkg.Tree, error) {
+// settle gives an index to the items that have none: as in kpt, the last of
+// their file, or the one after it for the next. Of two with one index the first
+// in items comes first in the file.
+func settle(items []*item) {
+	if !slices.ContainsFunc(items, func(it *item) bool { return it.index < 0 }) {
+		return
+	}
+	last := map[string]int{} // by file
+	for _, it := range items {
+		if p := it.location().path; it.index > last[p] {
+			last[p] = it.index
+		}
+	}
+	for _, it := range items {
+		if it.index < 0 {
+			p := it.location().path
+			it.index, it.loose = last[p], true
+			last[p]++
+		}
+	}
+}
+
+// write is the tree, as functions see it, with what became of the resources;
+// items are those that are left. Files in which nothing changed are the same
+// Files.
+func (x *execution) write(items []*item) (kptpkg.Tree, error) {
 	dirty := map[string][]*item{} // by path, the resources that are in it now
 	for _, it := range x.items {
 		now := it.location()
@@ -34,16 +57,15 @@ func (x *execution) write() (kptpkg.Tree, error) {
 	if len(dirty) == 0 {
 		return x.tree, nil
 	}
-	at := make(map[location]*item, len(x.items))
-	for _, it := range x.items {
-		if it.gone {
-			continue
-		}
+	at := make(map[location]*item, len(items))
+	for _, it := range items {
 		now := it.location()
-		if at[now] != nil {
+		if at[now] != nil && !it.loose {
 			return kptpkg.Tree{}, taken(it.view(), now.path, now.index, it.owner.rel()+" and "+at[now].owner.rel()+" both write it")
 		}
-		at[now] = it
+		if !it.loose {
+			at[now] = it
+		}
 		if _, ok := dirty[now.path]; ok {
 			dirty[now.path] = append(dirty[now.path], it)
 		}

@@ -101,8 +101,11 @@ var registries = [...]string{
 // and wins over the tag in its image; one that can't be read is an error other
 // than ErrNotFound.
 func (r *Runtime) Find(_ context.Context, ref runtime.Ref) (*runtime.Function, error) {
-	if r.mode == Never || ref.Image == "" {
-		return nil, fmt.Errorf("not built in: %w", runtime.ErrNotFound)
+	if ref.Image == "" {
+		return nil, fmt.Errorf("builtin: %w", runtime.ErrOtherSort)
+	}
+	if r.mode == Never {
+		return nil, fmt.Errorf("%w: not built in, since --builtin=never", runtime.ErrNotFound)
 	}
 	name, tag, err := splitImage(ref.Image)
 	if err != nil {
@@ -110,7 +113,7 @@ func (r *Runtime) Find(_ context.Context, ref runtime.Ref) (*runtime.Function, e
 	}
 	f := r.byName[name]
 	if f == nil {
-		return nil, fmt.Errorf("not built in%s: %w", r.near(name), runtime.ErrNotFound)
+		return nil, fmt.Errorf("%w: not built in%s", runtime.ErrNotFound, r.near(name))
 	}
 
 	image := ref.Image
@@ -124,7 +127,7 @@ func (r *Runtime) Find(_ context.Context, ref runtime.Ref) (*runtime.Function, e
 			return nil, err
 		}
 		if best == "" {
-			return nil, fmt.Errorf("built in only as %s: %w", f.has(), runtime.ErrNotFound)
+			return nil, fmt.Errorf("%w: built in only as %s", runtime.ErrNotFound, f.has())
 		}
 		found.Name = strings.TrimSuffix(image, ":"+tag) + ":" + best
 		return found, nil
@@ -136,7 +139,7 @@ func (r *Runtime) Find(_ context.Context, ref runtime.Ref) (*runtime.Function, e
 		return found, nil
 	}
 	if r.mode == Exact {
-		return nil, fmt.Errorf("built in only as %s: %w", f.has(), runtime.ErrNotFound)
+		return nil, fmt.Errorf("%w: built in only as %s", runtime.ErrNotFound, f.has())
 	}
 	asked := "no tag"
 	if tag != "" {
@@ -152,7 +155,7 @@ func (r *Runtime) Find(_ context.Context, ref runtime.Ref) (*runtime.Function, e
 // splitImage takes the name and tag out of a catalog image.
 func splitImage(image string) (name, tag string, err error) {
 	if strings.Contains(image, "@") {
-		return "", "", fmt.Errorf("not built in, the image is pinned by digest: %w", runtime.ErrNotFound)
+		return "", "", fmt.Errorf("%w: not built in, the image is pinned by digest", runtime.ErrNotFound)
 	}
 	rest := image
 	for _, prefix := range registries {
@@ -162,7 +165,7 @@ func splitImage(image string) (name, tag string, err error) {
 		}
 	}
 	if strings.Contains(rest, "/") {
-		return "", "", fmt.Errorf("not built in, the image is not the catalog's: %w", runtime.ErrNotFound)
+		return "", "", fmt.Errorf("%w: not built in, the image is not the catalog's", runtime.ErrNotFound)
 	}
 	name, tag, _ = strings.Cut(rest, ":")
 	return name, tag, nil

@@ -49,8 +49,8 @@ func TestFind(t *testing.T) {
 		{Compatible, "localhost:5000/set-namespace", "", "not the catalog's"},
 		{Compatible, "gcr.io/kpt-fn/x/set-namespace:v0.4.1", "", "not the catalog's"},
 		{Compatible, "gcr.io/kpt-fn/apply-setter:v0.2", "", "(built in: apply-replacements, apply-setters)"},
-		{Compatible, "kubeval", "", "not built in: "},
-		{Compatible, "", "", "not built in"},
+		{Compatible, "kubeval", "", "not built in"},
+		{Compatible, "", "", "another sort of function"},
 	} {
 		t.Run(fmt.Sprint(test), func(t *testing.T) {
 			f, err := New(test.mode).Find(context.Background(), runtime.Ref{Image: test.image, Tag: test.tag})

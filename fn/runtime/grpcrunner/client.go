@@ -76,10 +76,10 @@ func (c *Client) Close() error { return c.conn.Close() }
 // runner answers that it doesn't know it, and the call is as it was.
 func (c *Client) Find(_ context.Context, ref runtime.Ref) (*runtime.Function, error) {
 	if ref.Image == "" {
-		return nil, fmt.Errorf("function runner: %w: the function is an executable", runtime.ErrNotFound)
+		return nil, fmt.Errorf("function runner: %w", runtime.ErrOtherSort)
 	}
 	if ref.Tag != "" {
-		return nil, fmt.Errorf("function runner: %w: the protocol has no version constraints", runtime.ErrNotFound)
+		return nil, fmt.Errorf("%w: the function runner takes no version constraints", runtime.ErrNotFound)
 	}
 	return &runtime.Function{Name: ref.Image, Run: func(ctx context.Context, call *fn.Call) error {
 		if err := c.run(ctx, call, ref.Image); err != nil {

@@ -2,8 +2,11 @@ package grpcrunner
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -176,6 +179,27 @@ func TestTimeout(t *testing.T) {
 	_, err := call(t, dial(t, addr, Options{Timeout: 100 * time.Millisecond}), "sleep")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	assert.Less(t, time.Since(began), 5*time.Second)
+}
+
+func TestTLS(t *testing.T) {
+	web := httptest.NewTLSServer(nil) // for its certificate
+	web.Close()
+	plain, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	l := tls.NewListener(plain, &tls.Config{Certificates: web.TLS.Certificates, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- (&Server{Runtime: odd{}}).Serve(ctx, l) }()
+	defer func() { cancel(); assert.NoError(t, <-done) }()
+
+	trusted := x509.NewCertPool()
+	trusted.AddCert(web.Certificate())
+	_, err = call(t, dial(t, l.Addr().String(), Options{TLS: &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}}), "identity")
+	require.NoError(t, err)
+	_, err = call(t, dial(t, l.Addr().String(), Options{Tries: 1, TLS: &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}}), "identity")
+	require.ErrorContains(t, err, "certificate signed by unknown authority")
+	_, err = call(t, dial(t, l.Addr().String(), Options{Tries: 1}), "identity")
+	require.Equal(t, codes.Unavailable, status.Code(err))
 }
 
 func TestServeEndsWithContext(t *testing.T) {
