@@ -31,6 +31,7 @@ type order struct {
 // found is all that a workspace says to stoop.
 type found struct {
 	orders       []*order
+	plans        []*order                   // Plan and Task objects
 	repositories map[string]*api.Repository // by namespace/name
 	own          map[string]bool            // files that hold nothing but objects for stoop
 	mixed        map[string]bool            // files that hold such objects beside content
@@ -95,9 +96,7 @@ func (f *found) readFile(ws kptpkg.Tree, file *kptpkg.File) error {
 			case err != nil:
 				errs = append(errs, at(err, p, index))
 			case o != nil:
-				pr, _ := o.(*api.PackageRevision)
-				res, _ := o.(*api.PackageRevisionResources)
-				f.orders = append(f.orders, &order{file: p, number: i, index: index, doc: d, object: o, revision: pr, resources: res})
+				f.add(&order{file: p, number: i, index: index, doc: d, object: o})
 			}
 			if mine {
 				own++
@@ -142,7 +141,7 @@ func (f *found) readObject(root *yaml.Node, file *kptpkg.File, place int, pkg st
 		return nil, true, err
 	}
 	switch o := obj.(type) {
-	case *api.PackageRevision:
+	case *api.PackageRevision, *api.Plan, *api.PlanTask:
 		return o, true, nil
 	case *api.PackageRevisionResources:
 		if o.Metadata.Annotations[api.CarrierAnnotation] == "" {
@@ -150,6 +149,20 @@ func (f *found) readObject(root *yaml.Node, file *kptpkg.File, place int, pkg st
 		}
 	}
 	return nil, true, nil
+}
+
+// add notes an order.
+func (f *found) add(o *order) {
+	switch obj := o.object.(type) {
+	case *api.PackageRevision:
+		o.revision = obj
+	case *api.PackageRevisionResources:
+		o.resources = obj
+	default:
+		f.plans = append(f.plans, o)
+		return
+	}
+	f.orders = append(f.orders, o)
 }
 
 // ours says whether objects of the version are either read by stoop or wrong.
@@ -243,60 +256,83 @@ func (f *found) repository(pr *api.PackageRevision) *api.Repository {
 // readConfig takes the function config for an order. One that is also an item
 // is the item's newer version: it keeps the item's record.
 func (f *found) readConfig(config *yamldoc.Doc) error {
-	pr, err := decodeConfig(config)
-	if err != nil || pr == nil {
+	obj, err := decodeConfig(config)
+	if err != nil || obj == nil {
 		return err
 	}
-	if pr.Metadata.Annotations == nil {
-		pr.Metadata.Annotations = map[string]string{}
+	h := obj.Head()
+	if h.Metadata.Annotations == nil {
+		h.Metadata.Annotations = map[string]string{}
 	}
-	for a := range pr.Metadata.Annotations {
+	for a := range h.Metadata.Annotations {
 		if hostAnnotations[a] || a == functionAnnotation {
-			delete(pr.Metadata.Annotations, a)
+			delete(h.Metadata.Annotations, a)
 		}
 	}
-	pr.Metadata.Annotations[api.LocalConfigAnnotation] = "true"
-	for _, o := range f.orders {
-		if o.resources != nil || *o.revision.Ref() != *pr.Ref() {
-			continue
+	h.Metadata.Annotations[api.LocalConfigAnnotation] = "true"
+	for _, o := range slices.Concat(f.orders, f.plans) {
+		if *o.object.Ref() == *obj.Ref() {
+			o.supersede(obj)
+			return nil
 		}
-		for _, a := range []string{api.AppliedAnnotation, api.ObservedAnnotation} {
-			if v, ok := o.revision.Metadata.Annotations[a]; ok {
-				pr.Metadata.Annotations[a] = v
-			}
-		}
-		pr.Status = o.revision.Status
-		if !sameOrder(o.revision, pr) {
-			o.doc = o.doc.With(api.Node(pr))
-		}
-		o.object, o.revision = pr, pr
-		return nil
 	}
-	f.orders = append(f.orders, &order{
-		file:   path.Join(ordersDir, strings.ToLower(pr.Kind)+"-"+pr.Metadata.Name+".yaml"),
-		number: -1, doc: yamldoc.FromNode(api.Node(pr)), object: pr, revision: pr,
+	f.add(&order{
+		file:   path.Join(ordersDir, strings.ToLower(h.Kind)+"-"+h.Metadata.Name+".yaml"),
+		number: -1, doc: yamldoc.FromNode(api.Node(obj)), object: obj,
 	})
 	return nil
 }
 
+// supersede makes a function config the order's object; the record stays.
+func (o *order) supersede(obj api.Object) {
+	same := false
+	switch obj := obj.(type) {
+	case *api.PackageRevision:
+		for _, a := range []string{api.AppliedAnnotation, api.ObservedAnnotation} {
+			if v, ok := o.revision.Metadata.Annotations[a]; ok {
+				obj.Metadata.Annotations[a] = v
+			}
+		}
+		obj.Status = o.revision.Status
+		same = sameOrder(o.revision, obj)
+		o.revision = obj
+	case *api.Plan:
+		was := o.object.(*api.Plan)
+		obj.Status = was.Status
+		same = isEqual(&api.Plan{Spec: was.Spec}, &api.Plan{Spec: obj.Spec})
+	case *api.PlanTask:
+		was := o.object.(*api.PlanTask)
+		obj.Status = was.Status
+		same = isEqual(&api.PlanTask{Spec: was.Spec}, &api.PlanTask{Spec: obj.Spec})
+	}
+	if !same {
+		o.doc = o.doc.With(api.Node(obj))
+	}
+	o.object = obj
+}
+
 // decodeConfig reads a function config, nil when it is empty.
-func decodeConfig(config *yamldoc.Doc) (*api.PackageRevision, error) {
+func decodeConfig(config *yamldoc.Doc) (api.Object, error) {
 	root, err := config.Root()
 	if err != nil || root == nil {
 		return nil, err
 	}
 	if head := headOf(root); head.Kind == "ConfigMap" && head.APIVersion == "v1" {
-		return api.FromConfigMap(root)
+		pr, err := api.FromConfigMap(root)
+		if pr == nil {
+			return nil, err
+		}
+		return pr, err
 	}
 	obj, err := api.Decode(root, 0)
 	if err != nil {
 		return nil, err
 	}
-	pr, ok := obj.(*api.PackageRevision)
-	if !ok {
-		return nil, resultError(obj, "kind", "can't be a function config: give a PackageRevision, or a ConfigMap with type=clone repo=… ref=… directory=…", nil)
+	switch obj.(type) {
+	case *api.PackageRevision, *api.Plan, *api.PlanTask:
+		return obj, nil
 	}
-	return pr, nil
+	return nil, resultError(obj, "kind", "can't be a function config: give a Plan, a Task, a PackageRevision, or a ConfigMap with type=clone repo=… ref=… directory=…", nil)
 }
 
 // sameOrder says whether two versions of an object ask for the same.

@@ -17,6 +17,10 @@ import (
 type Function struct {
 	// Handler carries out the orders of the list.
 	Handler *TaskHandler
+	// Options are how plans and tasks are carried out: Parallel, TaskTimeout,
+	// Context, Agent, Mock, Observe, Suspend and Kill. The rest is what the list
+	// says.
+	Options Options
 	// Envelope returns each target as one PackageRevisionResources with all
 	// its files, rather than as items. A package made in place of the declaring
 	// one comes back as items all the same.
@@ -26,6 +30,9 @@ type Function struct {
 	// Kustomize says that the host is a kustomize build even where the list
 	// doesn't show it, as with its legacy plugins.
 	Kustomize bool
+	// Publisher closes the package revisions into their repositories when all
+	// orders have been carried out; nil: nothing is written but the list.
+	Publisher *Publisher
 }
 
 // Process carries out the orders of a list: the function config and those
@@ -57,10 +64,9 @@ func (f *Function) process(ctx context.Context, l *fn.List) ([]fn.Result, error)
 	if err != nil {
 		return layout.known(fn.ResultsOf(err)), err
 	}
-	opts := Options{
-		Config: l.Config, Stateless: layout.Host == Kustomize,
-		Unseen: func(f *kptpkg.File) bool { return !layout.travels(f) }, Whole: map[string]bool{},
-	}
+	opts := f.Options
+	opts.Config, opts.Stateless, opts.Whole = l.Config, layout.Host == Kustomize, map[string]bool{}
+	opts.Unseen = func(f *kptpkg.File) bool { return !layout.travels(f) }
 	for _, c := range carriers {
 		if c.kind == api.CarrierPackage {
 			opts.Whole[c.dir] = true
@@ -79,11 +85,17 @@ func (f *Function) process(ctx context.Context, l *fn.List) ([]fn.Result, error)
 	if err != nil {
 		return layout.known(report.undone()), err
 	}
+	var published []fn.Result
+	if f.Publisher != nil && !f.Validate {
+		if published, err = f.Publisher.Publish(ctx, out, report.Jobs, opts); err != nil {
+			return layout.known(append(published, fn.ResultsOf(err)...)), err
+		}
+	}
 	results, err := f.save(l, layout, out, report, carriers)
 	if err != nil {
 		return fn.ResultsOf(err), err
 	}
-	return layout.known(append(report.Results, results...)), nil
+	return layout.known(slices.Concat(report.Results, published, results)), nil
 }
 
 // save makes the workspace the list's items, as the host wants them.
@@ -104,18 +116,18 @@ func (f *Function) save(l *fn.List, layout *Layout, out kptpkg.Tree, report *Rep
 		results []fn.Result
 		gone    []string
 	)
-	for _, j := range report.Jobs {
-		pkg := out.Sub(j.Target)
-		if !f.Envelope || j.Target == "." || pkg.Len() == 0 {
+	for _, target := range report.targets() {
+		pkg := out.Sub(target)
+		if !f.Envelope || target == "." || pkg.Len() == 0 {
 			continue
 		}
-		d, left, err := packTarget(pkg, j.Target, carriers)
+		d, left, err := packTarget(pkg, target, carriers)
 		if err != nil {
 			return nil, err
 		}
 		docs, results = append(docs, d), append(results, left...)
 		for _, p := range pkg.Paths() {
-			gone = append(gone, path.Join(j.Target, p))
+			gone = append(gone, path.Join(target, p))
 		}
 	}
 	out = out.Without(gone...)
@@ -134,6 +146,26 @@ func (f *Function) save(l *fn.List, layout *Layout, out kptpkg.Tree, report *Rep
 		return nil, err
 	}
 	return results, layout.SaveList(l, out)
+}
+
+// targets are the packages that orders and tasks work on, in their order, each
+// once.
+func (r *Report) targets() []string {
+	var all []string
+	seen := map[string]bool{"": true}
+	add := func(t string) {
+		if !seen[t] {
+			seen[t] = true
+			all = append(all, t)
+		}
+	}
+	for _, j := range r.Jobs {
+		add(j.Target)
+	}
+	for _, t := range r.Tasks {
+		add(t.Target)
+	}
+	return all
 }
 
 // placedDoc is a document for a file.

@@ -89,10 +89,6 @@ type Outcome struct {
 	Results  []fn.Result      // those of the task and of every function that ran
 }
 
-// ErrNotBuilt is wrapped by the error for something that DESIGN promises and
-// this version doesn't do yet.
-var ErrNotBuilt = api.ErrNotBuilt
-
 // ApplyTask creates a package revision: it applies pr's one task to the draft,
 // sets its metadata and readiness gates, renders it, and updates the draft
 // once. repo is the repository the package belongs to, nil when it isn't known;
@@ -121,13 +117,14 @@ func (h *TaskHandler) applyTask(ctx context.Context, in workspace, draft Draft, 
 	}
 	t := &pr.Spec.Tasks[i]
 	kind, ok := task.Find(string(t.Type))
-	if !ok {
-		return nil, resultError(pr, fmt.Sprintf("spec.tasks[%d].type", i), fmt.Sprintf("tasks of type %s are not built yet", t.Type), ErrNotBuilt)
+	if !ok { // ValidateTask knows no others
+		return nil, resultError(pr, fmt.Sprintf("spec.tasks[%d].type", i), fmt.Sprintf("there are no tasks of type %s", t.Type), nil)
 	}
-	return h.run(ctx, in, draft, kind, &task.Job{
+	out, err := h.run(ctx, in, draft, kind, &task.Job{
 		Revision: pr, Task: t, TaskIndex: i,
 		Deployment: repo != nil && repo.Spec.Deployment,
 	})
+	return out, renderError(err)
 }
 
 // DoPRMutations carries a changed object over to the package: a Draft's labels,
@@ -158,7 +155,7 @@ func (h *TaskHandler) update(ctx context.Context, in workspace, draft Draft, rep
 		o, err := h.run(ctx, in, draft, kind, &task.Job{Revision: pr})
 		out.add(o)
 		if err != nil {
-			return out, err
+			return out, renderError(err)
 		}
 	}
 	for i := from; i < len(pr.Spec.Tasks); i++ {
@@ -208,6 +205,7 @@ func (h *TaskHandler) DoPRResourceMutations(ctx context.Context, pr *api.Package
 func (h *TaskHandler) replace(ctx context.Context, in workspace, draft Draft, pr *api.PackageRevision, res *api.PackageRevisionResources) (*Outcome, *api.RenderStatus, error) {
 	kind, _ := task.Find("replace")
 	out, err := h.run(ctx, in, draft, kind, &task.Job{Revision: pr, Resources: res})
+	err = renderError(err)
 	if out == nil || out.Rendered == nil {
 		return out, nil, err
 	}
@@ -230,7 +228,8 @@ func (h *TaskHandler) Eval(ctx context.Context, draft Draft, pr *api.PackageRevi
 		return nil, notDraft(pr)
 	}
 	kind, _ := task.Find("eval")
-	return h.run(ctx, workspace{}, draft, kind, &task.Job{Revision: pr, Function: &f})
+	out, err := h.run(ctx, workspace{}, draft, kind, &task.Job{Revision: pr, Function: &f})
+	return out, renderError(err)
 }
 
 // notDraft refuses to change the content of a package revision.
@@ -305,7 +304,7 @@ func (h *TaskHandler) run(ctx context.Context, in workspace, draft Draft, kind t
 		out.Results = append(out.Results, job.Rendered.Results...)
 	}
 	if err != nil {
-		return out, renderError(err)
+		return out, err
 	}
 	if err := draft.UpdateResources(ctx, next, job.Task); err != nil {
 		return out, fmt.Errorf("saving the package: %w", err)

@@ -15,16 +15,19 @@ import (
 // job is an order being carried out.
 type job struct {
 	*order
-	action  Action
-	before  *job   // the order on the same target that this one goes on from
-	after   *job   // the one that goes on from it
-	needs   []*job // those that have to be done first
-	level   int    // the wave it is in, from 1; 0: not known yet, -1: being found out
-	skip    bool   // not asked for
-	applied int    // tasks that have run
-	changed bool   // whether the object says something new about the package
+	action Action
+	before *job   // the order on the same target that this one goes on from
+	after  *job   // the one that goes on from it
+	needs  []*job // those that have to be done first
+	step   string // the name of its step in the graph
+
+	arranging, arranged bool // finding out what it needs; having found out
+
+	skip    bool // not asked for
+	applied int  // tasks that have run
+	changed bool // whether the object says something new about the package
 	outcome *Outcome
-	pkg     kptpkg.Tree       // the package afterwards
+	pkg     *kptpkg.Tree      // the package afterwards, nil before
 	record  *yamldoc.Doc      // the object with the record of what was done; nil: as it is
 	status  *api.RenderStatus // how the render of a replaced package went
 	saved   bool              // the package is kept although it failed to render
@@ -112,10 +115,11 @@ func (j *job) located(res fn.Result) fn.Result {
 }
 
 func (j *job) summary() string {
+	if j.err != nil || j.pkg == nil {
+		return ""
+	}
 	n := count(j.pkg.Len(), "file")
 	switch {
-	case j.err != nil:
-		return ""
 	case j.action == ActionCreate && j.outcome.Lock != nil && j.outcome.Lock.OCI != nil:
 		return fmt.Sprintf("package %s cloned from %s and rendered: %s", j.target, j.outcome.Lock.OCI.Image, n)
 	case j.action == ActionCreate && j.outcome.Lock != nil:

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/internal/yamldoc"
+	"github.com/stoop-dev/stoop/orchestration/agent"
 	"github.com/stoop-dev/stoop/orchestration/api"
+	"github.com/stoop-dev/stoop/orchestration/dag"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 	"github.com/stoop-dev/stoop/orchestration/merge"
 )
@@ -38,8 +41,32 @@ type Options struct {
 	Whole map[string]bool
 	// Only is the file whose orders are carried out; empty: those of all files.
 	Only string
-	// Parallel is how many orders are worked on at once; 0 means 10.
+	// Parallel is how many orders and tasks are worked on at once; 0 means 10,
+	// or what a plan says where that is more.
 	Parallel int
+	// TaskTimeout is how long one attempt at a task may take that says nothing
+	// itself; 0 means 5 minutes.
+	TaskTimeout time.Duration
+	// Context are words about the run for the executors of tasks; they win over
+	// those of plans.
+	Context map[string]string
+	// Agent carries out atomic and llm_call tasks; nil: nobody does, and they
+	// fail.
+	Agent agent.Executor
+	// Mock carries out no tool_call, atomic or llm_call task: they yield what
+	// they declare. The workspace afterwards is the one before, with statuses
+	// that say so.
+	Mock bool
+	// Observe is told of every change of a step's state, in order; nil: nobody
+	// is. The run waits for it.
+	Observe func(dag.Event)
+	// Save is given the workspace as far as it is finished, from time to time
+	// while a plan runs, so that little is lost when the process ends; nil: it
+	// isn't kept. The run waits for it.
+	Save func(kptpkg.Tree) error
+	// Suspend, when closed, lets nothing else begin: what is at work finishes
+	// and plans are left to the next run. Kill, when closed, ends everything.
+	Suspend, Kill <-chan struct{}
 }
 
 // Report is what came of a workspace's orders.
@@ -49,8 +76,28 @@ type Report struct {
 	// Results is all there is to say, notes about the workspace first, then
 	// job by job. Every error is among them.
 	Results []fn.Result
+	// Tasks are the tasks of plans and those by themselves, as declared, those
+	// inside of compound tasks after them.
+	Tasks []TaskReport
+	// Graph is what the scheduler says; its steps are the jobs, as
+	// PackageRevision:NAME and so on, and the tasks by their paths. Nil when
+	// nothing ran.
+	Graph *dag.Report
 
 	notes []fn.Result // those about the workspace
+}
+
+// TaskReport is a task and what came of it.
+type TaskReport struct {
+	Path    string // PLAN/TASK, or Task:NAME for one by itself
+	Type    api.WorkType
+	Target  string // empty: none
+	State   dag.State
+	Clean   bool   // it completed in an earlier run, and nothing has changed since
+	Dirty   string // why it ran again though it had completed
+	Outputs map[string]any
+	Reason  string // why it is where it is, or what it waits for
+	Err     error
 }
 
 // Job is one order and what came of it.
@@ -84,14 +131,19 @@ func Run(ctx context.Context, h *TaskHandler, ws kptpkg.Tree, opts Options) (kpt
 	if err != nil {
 		return ws, nil, err
 	}
-	if opts.Only != "" && !slices.ContainsFunc(f.orders, func(o *order) bool { return o.file == opts.Only }) {
-		return ws, nil, fmt.Errorf("%s: holds no order: an order is a PackageRevision with annotation %s: \"true\" that belongs to the root package", opts.Only, api.LocalConfigAnnotation)
+	if opts.Only != "" && !slices.ContainsFunc(slices.Concat(f.orders, f.plans), func(o *order) bool { return o.file == opts.Only }) {
+		return ws, nil, fmt.Errorf("%s: holds no order: an order is a PackageRevision, Plan or Task with annotation %s: \"true\" that belongs to the root package", opts.Only, api.LocalConfigAnnotation)
 	}
 	r := &run{handler: h, opts: opts, found: f, ws: ws}
 	if h.Repositories != nil {
 		r.registered = h.Repositories.Open(f.registered())
 	}
 	r.prepare()
+	r.arrangeAll()
+	if err := r.preparePlans(); err != nil {
+		return ws, nil, err
+	}
+	r.store, r.ended, r.saved = newStore(ws, f.own), map[string]bool{}, time.Now()
 	r.carryOut(ctx)
 	return r.finish()
 }
@@ -118,11 +170,24 @@ type run struct {
 	// declares; nil: none can be opened.
 	registered ReferenceResolver
 	targets    map[string][]*job // by target, made on first use
+	store      *store            // ws, while the jobs work on it
+	fault      error             // why nothing could be carried out
+
+	plans       []*plan
+	works       []*work          // tasks by themselves
+	byPath      map[string]*work // by their steps
+	bySteps     map[string]*job
+	graphReport *dag.Report
+
+	ended   map[string]bool // steps that have ended
+	saved   time.Time       // when the last checkpoint was
+	saving  time.Duration   // how long it took
+	saveErr error
 }
 
 // finish writes the records of what was done and collects the report.
 func (r *run) finish() (kptpkg.Tree, *Report, error) {
-	var errs []error
+	errs := []error{r.fault, r.saveErr}
 	if err := r.record(); err != nil {
 		errs = append(errs, err)
 	}
@@ -135,6 +200,23 @@ func (r *run) finish() (kptpkg.Tree, *Report, error) {
 		results := j.results()
 		report.Results = append(report.Results, results...)
 		report.Jobs = append(report.Jobs, Job{Revision: j.revision, Target: j.target, Action: j.action, Results: results, Err: j.err})
+	}
+	results, failed := r.planResults()
+	report.Results = append(report.Results, results...)
+	for _, err := range failed {
+		report.Results = append(report.Results, fn.ResultsOf(err)...)
+	}
+	errs = append(errs, failed...)
+	report.Graph = r.graphReport
+	for w := range r.allWorks() {
+		t := TaskReport{Path: w.path, Type: w.spec.Type, Target: w.target(), State: w.state.State, Clean: w.clean, Reason: w.state.Reason, Err: w.state.Err}
+		if w.done {
+			t.Outputs = w.outputs
+		}
+		if w.was.Observed != nil {
+			t.Dirty = w.dirty
+		}
+		report.Tasks = append(report.Tasks, t)
 	}
 	return r.ws, report, errors.Join(errs...)
 }
@@ -154,7 +236,7 @@ func (r *Report) undone() []fn.Result {
 // notes are what there is to say about the workspace, packages that were made
 // just now included: a second run has nothing to add.
 func (r *run) notes() []fn.Result {
-	if slices.ContainsFunc(r.jobs, (*job).works) {
+	if slices.ContainsFunc(r.jobs, (*job).works) || len(r.plans)+len(r.works) > 0 {
 		if f, err := discover(r.ws, nil); err == nil {
 			return f.notes
 		}

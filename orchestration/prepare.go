@@ -216,16 +216,36 @@ func (j *job) works() bool { return j.err == nil && j.action != ActionNone }
 // alreadyMade says whether the target holds what the order's one task makes:
 // its Kptfile is locked to the same place.
 func (r *run) alreadyMade(j *job) bool {
-	if len(j.revision.Spec.Tasks) != 1 || j.revision.Spec.Tasks[0].Clone == nil || j.revision.Spec.Tasks[0].Clone.UpstreamRef.Git == nil || r.opts.Stateless {
+	if len(j.revision.Spec.Tasks) != 1 || j.revision.Spec.Tasks[0].Clone == nil || r.opts.Stateless {
 		return false
 	}
 	k, err := r.ws.Kptfile(j.target)
-	if err != nil || k.UpstreamLock == nil || k.UpstreamLock.Git == nil {
+	if err != nil || k.UpstreamLock == nil {
 		return false
 	}
-	want, lock := j.revision.Spec.Tasks[0].Clone.UpstreamRef.Git, k.UpstreamLock.Git
-	return sameRepo(want.Repo, lock.Repo) && want.Ref == lock.Ref &&
-		want.Path() == (&api.GitPackage{Directory: lock.Directory}).Path()
+	from := j.revision.Spec.Tasks[0].Clone.UpstreamRef
+	switch lock := k.UpstreamLock; {
+	case from.Git != nil && lock.Git != nil:
+		return sameRepo(from.Git.Repo, lock.Git.Repo) && from.Git.Ref == lock.Git.Ref &&
+			from.Git.Path() == (&api.GitPackage{Directory: lock.Git.Directory}).Path()
+	case from.OCI != nil && lock.OCI != nil:
+		return madeOfImage(from.OCI.Image, k)
+	}
+	return false
+}
+
+// madeOfImage says whether a package was made of an image. A lock has the
+// image's name and digest, so by which tag that was found is what upstream says.
+func madeOfImage(image string, k *kptpkg.Kptfile) bool {
+	name, digest, ok := strings.Cut(k.UpstreamLock.OCI.Image, "@")
+	wantName, wantDigest, pinned := strings.Cut(image, "@")
+	if pinned && wantDigest != digest {
+		return false
+	}
+	if colon := strings.LastIndexByte(wantName, ':'); colon > strings.LastIndexByte(wantName, '/') {
+		wantName = wantName[:colon]
+	}
+	return ok && name == wantName && (pinned || k.Upstream != nil && k.Upstream.OCI != nil && k.Upstream.OCI.Image == image)
 }
 
 // sameRepo compares URLs as kpt and Porch spell them, with and without .git.

@@ -14,18 +14,42 @@ import (
 
 // record writes into the orders what was done.
 func (r *run) record() error {
-	var docs []placedDoc
-	for _, j := range r.jobs {
-		if j.record != nil && (j.err == nil || j.status != nil) {
-			docs = append(docs, placedDoc{j.file, j.number, j.record})
-		}
-	}
-	ws, err := withDocs(r.ws, docs)
+	ws, err := r.recordedTree(false)
 	if err != nil {
 		return fmt.Errorf("recording what was done: %w", err)
 	}
 	r.ws = ws
 	return nil
+}
+
+// recordedTree is the workspace with what was done written into the orders.
+// While the run isn't over that is what is finished.
+func (r *run) recordedTree(running bool) (kptpkg.Tree, error) {
+	ws := r.store.tree()
+	if r.opts.Mock { // nothing of it counts
+		ws = r.ws
+	}
+	var docs []placedDoc
+	for _, j := range r.jobs {
+		if running && !r.ended[j.step] {
+			continue
+		}
+		if j.record != nil && (j.err == nil || j.status != nil) && !r.opts.Mock {
+			docs = append(docs, placedDoc{j.file, j.number, j.record})
+		}
+	}
+	if !r.opts.Stateless {
+		more, err := r.planDocs(running)
+		if err != nil {
+			return ws, err
+		}
+		docs = append(docs, more...)
+	}
+	ws, err := withDocs(ws, docs)
+	if err != nil || running {
+		return ws, err
+	}
+	return r.withGates(ws)
 }
 
 // recorded is the order's object with what was done.

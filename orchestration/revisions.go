@@ -63,23 +63,25 @@ func (r revisions) reference(ctx context.Context, namespace, name string) (ref u
 	return ref, err
 }
 
-// GitRepositories opens registered repositories that are git repositories.
-// Others are passed over: no package revision is found in them by name.
-type GitRepositories struct {
-	Client      *repository.Git
+// DeclaredRepositories opens registered repositories, git and OCI.
+type DeclaredRepositories struct {
+	Git         *repository.Git
+	OCI         *repository.OCI
 	Credentials CredentialResolver // nil: there are none
 }
 
 // Open implements RepositoryOpener.
-func (g GitRepositories) Open(declared []*api.Repository) ReferenceResolver {
-	r := upstream.Registered{Client: g.Client, Credentials: g.Credentials}
-	for _, d := range declared {
-		if git := d.Spec.Git; git != nil {
-			r.Repositories = append(r.Repositories, upstream.Repository{
-				Namespace: d.Metadata.Namespace, Name: d.Metadata.Name,
-				Repo: git.Repo, Branch: git.Branch, Directory: git.Directory, Secret: git.SecretRef.Name,
-			})
+func (d DeclaredRepositories) Open(declared []*api.Repository) ReferenceResolver {
+	r := upstream.Registered{Client: d.Git, OCI: d.OCI, Credentials: d.Credentials}
+	for _, repo := range declared {
+		place := upstream.Repository{Namespace: repo.Metadata.Namespace, Name: repo.Metadata.Name}
+		switch git, oci := repo.Spec.Git, repo.Spec.OCI; {
+		case git != nil:
+			place.Repo, place.Branch, place.Directory, place.Secret = git.Repo, git.Branch, git.Directory, git.SecretRef.Name
+		case oci != nil:
+			place.Registry, place.Secret = oci.Registry, oci.SecretRef.Name
 		}
+		r.Repositories = append(r.Repositories, place)
 	}
 	return r
 }
@@ -191,13 +193,13 @@ func (r *run) local(j *job) localRevisions {
 		switch {
 		case d == j || d == j.before:
 			rev.Current = true
-			rev.Package = r.packageAt(j.target)
+			rev.Package = r.store.pkg(j.target)
 		case d.err != nil:
 			return nil, errors.New("it could not be carried out")
 		case d.after != nil:
 			return nil, fmt.Errorf("its content is gone from the workspace: target %q holds %s now; publish revisions to a registered repository to keep them", d.target, r.holder(d).revision.Metadata.Name)
 		default:
-			rev.Package = r.packageAt(d.target)
+			rev.Package = r.store.pkg(d.target)
 		}
 		return rev, nil
 	}

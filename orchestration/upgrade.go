@@ -19,8 +19,8 @@ type UpgradeOptions struct {
 	// Ref is the upstream ref to go to; it becomes the Kptfile's. Empty is the
 	// Kptfile's own.
 	Ref string
-	// Strategy is how, this time; empty is the Kptfile's upstream.updateStrategy,
-	// else resource-merge.
+	// Strategy is how; it becomes the Kptfile's upstream.updateStrategy, as by
+	// kpt. Empty is the Kptfile's own, else resource-merge.
 	Strategy merge.Strategy
 	// OnConflict and Resolve settle conflicts, as in [merge.Options].
 	OnConflict merge.Policy
@@ -34,7 +34,7 @@ type Upgraded struct {
 	// From and To are the versions of upstream that it held and holds now.
 	From, To upstream.Lock
 	// UpToDate says that the package holds that version already, and Tree is
-	// the package as it was.
+	// the package as it was, but for a strategy that was asked for.
 	UpToDate bool
 	// Strategy is the one that was taken.
 	Strategy merge.Strategy
@@ -66,7 +66,10 @@ func Upgrade(ctx context.Context, from upstream.Source, pkg kptpkg.Tree, o Upgra
 	if err != nil {
 		return Upgraded{}, err
 	}
-	edited := at.goTo(o.Ref)
+	edited, hadStrategy := at.goTo(o.Ref), at.upstream.UpdateStrategy
+	if o.Strategy != "" {
+		at.upstream.UpdateStrategy = string(strategy)
+	}
 	theirs, lock, err := at.fetchUpstream(ctx, from)
 	if err != nil {
 		return Upgraded{}, err
@@ -74,7 +77,10 @@ func Upgrade(ctx context.Context, from upstream.Source, pkg kptpkg.Tree, o Upgra
 	done := Upgraded{From: at.lock, To: lock, Strategy: strategy}
 	if !edited && sameLock(lock, at.lock) {
 		done.Tree, done.UpToDate = pkg, true
-		return done, nil
+		if at.upstream.UpdateStrategy != hadStrategy {
+			done.Tree, err = at.locked(pkg, lock)
+		}
+		return done, err
 	}
 	if err := at.checkTag(ctx, from, lock); err != nil {
 		return Upgraded{}, err
@@ -302,24 +308,16 @@ func sameLock(a, b upstream.Lock) bool {
 	case a.Git != nil && b.Git != nil:
 		return *a.Git == *b.Git
 	case a.OCI != nil && b.OCI != nil:
-		return *a.OCI == *b.OCI
+		return a.OCI.Image == b.OCI.Image
 	}
 	return false
 }
 
-// locked is a merged package with the origin's upstream at its new version. The
-// update strategy stays as the Kptfile has it.
+// locked is a merged package with the origin's upstream at its new version.
 func (o *origin) locked(t kptpkg.Tree, l upstream.Lock) (kptpkg.Tree, error) {
-	lock := kptpkg.UpstreamLock{Type: string(l.Type)}
-	if l.Git != nil {
-		lock.Git = &kptpkg.GitLock{Repo: l.Git.Repo, Directory: l.Git.Directory, Ref: l.Git.Ref, Commit: l.Git.Commit}
-	}
-	if l.OCI != nil {
-		lock.OCI = &kptpkg.OCI{Image: l.OCI.Image}
-	}
 	return t.EditKptfile(".", func(k *kptpkg.KptfileEditor) error {
 		k.SetUpstream(o.upstream)
-		k.SetUpstreamLock(lock)
+		k.SetUpstreamLock(kptfileLock(l))
 		return nil
 	})
 }

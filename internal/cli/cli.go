@@ -57,6 +57,7 @@ type app struct {
 func Main(args []string, in io.Reader, out, errw io.Writer, getenv func(string) string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process
 	a := &app{in: in, out: out, err: plain{errw}, getenv: getenv}
 	err := a.execute(ctx, args)
 	if err == nil {
@@ -105,6 +106,7 @@ standard output. kpt fn eval, kpt fn render, kustomize and docker run -i call it
 		Args:                  cobra.ArbitraryArgs,
 		DisableFlagsInUseLine: true,
 		SilenceErrors:         true, SilenceUsage: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.sources.bad },
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usageError("unknown command %q: run `stoop --help` for the commands", args[0])
@@ -119,11 +121,11 @@ standard output. kpt fn eval, kpt fn render, kustomize and docker run -i call it
 	a.perms.flags(root.PersistentFlags(), a.getenv)
 	a.runtimes.flags(root.PersistentFlags())
 	a.sources.flags(root.PersistentFlags(), a.getenv)
-	f.flags(root.Flags())
+	f.flags(root.Flags(), a.getenv)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError("%v: run `%s --help`", err, cmd.CommandPath())
 	})
-	root.AddCommand(a.runCommand(), a.renderCommand(), a.getCommand(), a.upgradeCommand(), a.diffCommand(), a.mergeCommand(), a.fnCommand(), a.serveCommand(), a.versionCommand())
+	root.AddCommand(a.runCommand(), a.renderCommand(), a.getCommand(), a.upgradeCommand(), a.diffCommand(), a.mergeCommand(), a.rpkgCommand(), a.fnCommand(), a.serveCommand(), a.explainCommand(), a.versionCommand())
 	return root
 }
 

@@ -210,6 +210,102 @@ func TestCloneFromRegistry(t *testing.T) {
 	assert.Equal(t, 0, code, stderr)
 	assert.Empty(t, stdout)
 	assert.Empty(t, seen.take())
+
+	// a lost record is written again from the lock, and nothing is asked for it
+	for _, dir := range []string{dir, pinned} {
+		recorded, _ := read(t, dir)
+		forget(t, dir)
+		write(t, dir, "web/cm.yaml", webMap+"  mine: too\n")
+		code, _, stderr = stoop(t, nil, "run", dir, "--cache-dir=")
+		assert.Equal(t, 0, code, stderr)
+		assert.Contains(t, stderr, "made before; the record of it is written again")
+		tree, _ = read(t, dir)
+		assert.Equal(t, text(t, recorded, "web.yaml"), text(t, tree, "web.yaml"))
+		assert.Equal(t, webMap+"  mine: too\n", text(t, tree, "web/cm.yaml"))
+	}
+
+	// what is locked to something else is not what the task makes
+	for of, to := range map[string]string{":v1": ":v2", "/team/web:v1": "/team/wep:v1", "'": "@sha256:" + strings.Repeat("0", 64) + "'"} {
+		forget(t, dir)
+		tree, _ := read(t, dir)
+		order := text(t, tree, "web.yaml")
+		i := strings.LastIndex(order, of)
+		write(t, dir, "web.yaml", order[:i]+to+order[i+len(of):])
+		code, _, stderr = stoop(t, nil, "run", dir, "--cache-dir=")
+		assert.Equal(t, 1, code, to)
+		assert.Contains(t, stderr, "target \"web\"")
+		write(t, dir, "web.yaml", order)
+	}
+}
+
+// forget takes the record out of the order of shop.
+func forget(t *testing.T, dir string) {
+	t.Helper()
+	tree, _ := read(t, dir)
+	var kept strings.Builder
+	for line := range strings.Lines(text(t, tree, "web.yaml")) {
+		if !strings.Contains(line, "stoop.dev/") {
+			kept.WriteString(line)
+		}
+	}
+	write(t, dir, "web.yaml", kept.String())
+}
+
+// A package revision is found by its name in a declared registry, cloned, and
+// upgraded to the next one.
+func TestCloneFromDeclaredRegistry(t *testing.T) {
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://") + "/packages"
+	client := &repository.OCI{Access: repository.Access{Network: []string{"127.0.0.1"}}}
+	locks := map[string]string{}
+	for version, value := range map[string]string{"v1": "b", "v1.2": "c"} {
+		pkg, err := webPackage(t).With(kptpkg.NewFile("cm.yaml", kptpkg.Regular, []byte(strings.Replace(webMap, "a: b", "a: "+value, 1))))
+		require.NoError(t, err)
+		lock, err := client.Push(t.Context(), repository.OCIRef{Image: host + "/team/web:" + version}, pkg)
+		require.NoError(t, err)
+		locks[version] = lock.Image
+	}
+	dir := shop(t, "{upstreamRef: {name: shelf.team.web.v1}}")
+	write(t, dir, "repository.yaml", "apiVersion: config.porch.kpt.dev/v1alpha1\nkind: Repository\nmetadata:\n  name: shelf\nspec:\n  type: oci\n  oci:\n    registry: "+host+"\n")
+	env := map[string]string{"STOOP_ALLOW_NETWORK": "127.0.0.1", "STOOP_CACHE_DIR": t.TempDir()}
+	code, _, stderr := stoop(t, nil, "run", dir, "--cache-dir=")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, "network access to 127.0.0.1 is not allowed")
+	code, _, stderr = stoop(t, env, "run", dir)
+	require.Equal(t, 0, code, stderr)
+	tree, k := read(t, dir)
+	assert.Equal(t, host+"/team/web:v1", k.Upstream.OCI.Image)
+	assert.Equal(t, locks["v1"], k.UpstreamLock.OCI.Image)
+	assert.Contains(t, text(t, tree, "web/cm.yaml"), "a: b")
+
+	write(t, dir, "web-2.yaml", `apiVersion: porch.kpt.dev/v1alpha1
+kind: PackageRevision
+metadata:
+  name: web-2
+  annotations:
+    config.kubernetes.io/local-config: "true"
+spec:
+  packageName: web
+  tasks:
+  - type: upgrade
+    upgrade:
+      oldUpstreamRef: {name: shelf.team.web.v1}
+      newUpstreamRef: {name: shelf.team.web.v1.2}
+      localPackageRevisionRef: {name: web}
+`)
+	code, _, stderr = stoop(t, env, "run", dir)
+	require.Equal(t, 0, code, stderr)
+	tree, k = read(t, dir)
+	assert.Equal(t, host+"/team/web:v1.2", k.Upstream.OCI.Image)
+	assert.Equal(t, locks["v1.2"], k.UpstreamLock.OCI.Image)
+	assert.Contains(t, text(t, tree, "web/cm.yaml"), "a: c")
+
+	unknown := shop(t, "{upstreamRef: {name: shelf.team.web.v3}}")
+	write(t, unknown, "repository.yaml", text(t, tree, "repository.yaml"))
+	code, _, stderr = stoop(t, env, "run", unknown)
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, host+"/team/web:v3: image not found (404): there is v1")
 }
 
 // A secret that a task names is used and seen nowhere.

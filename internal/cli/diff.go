@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stoop-dev/stoop/orchestration"
 	"github.com/stoop-dev/stoop/orchestration/kptdir"
-	"github.com/stoop-dev/stoop/orchestration/repository"
 )
 
 func (a *app) diffCommand() *cobra.Command {
@@ -49,7 +48,7 @@ func (a *app) diff(ctx context.Context, name string, theirs bool) (bool, error) 
 	if theirs {
 		compare = orchestration.UpstreamChanges
 	}
-	before, after, err := compare(ctx, a.upstreams(a.git(repository.Access{}, false)), pkg)
+	before, after, err := compare(ctx, a.origins(), pkg)
 	if err != nil {
 		return false, err
 	}

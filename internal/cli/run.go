@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,22 +27,26 @@ func (w *writeFlags) flags(fs *pflag.FlagSet) {
 }
 
 func (a *app) runCommand() *cobra.Command {
-	var w writeFlags
-	var c conflictFlags
+	var f runFlags
 	cmd := &cobra.Command{
 		Use:   "run DIR|FILE",
 		Short: "Carry out the orders of a directory, in place",
-		Long: `Carries out the PackageRevision objects of a directory and writes the packages
-they make, all files included. Objects that have been carried out are left alone.
-With a FILE only the orders in it are carried out; its directory is the nearest
-one with a Kptfile.`,
+		Long: `Carries out the PackageRevision, Plan and Task objects of a directory and writes
+the packages they make, all files included. What has been carried out is left
+alone; a plan that was interrupted goes on where it was. With a FILE only the
+orders in it are carried out; its directory is the nearest one with a Kptfile.
+
+The first interrupt (or SIGTERM) cancels what runs, lets the finally tasks of
+plans run, and writes what is done; the second one ends the process.`,
 		Args: exactArgs(1, "one directory or file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.run(cmd.Context(), args[0], c, w)
+			return a.run(cmd.Context(), args[0], f)
 		},
 	}
-	w.flags(cmd.Flags())
-	c.settleFlags(cmd.Flags(), "")
+	f.writeFlags.flags(cmd.Flags())
+	f.conflicts.settleFlags(cmd.Flags(), "")
+	f.plans.flags(cmd.Flags(), a.getenv)
+	publishFlag(cmd.Flags(), &f.publish, a.getenv)
 	statusFlag(cmd.Flags(), &a.perms)
 	return cmd
 }
@@ -59,15 +64,27 @@ func (p *permissions) checkStatus() error {
 	return usageError("--status is %q: write keep, always or never", p.status)
 }
 
-func (a *app) run(ctx context.Context, name string, c conflictFlags, w writeFlags) error {
+// runFlags are those of stoop run.
+type runFlags struct {
+	writeFlags
+	conflicts conflictFlags
+	plans     planFlags
+	publish   bool
+}
+
+func (a *app) run(ctx context.Context, name string, f runFlags) error {
 	if err := a.perms.checkStatus(); err != nil {
 		return err
 	}
-	settle, err := c.options()
+	settle, err := f.conflicts.options()
 	if err != nil {
 		return err
 	}
-	name, only, err := declaringDir(name)
+	opts := orchestration.Options{OnConflict: settle.OnConflict, Resolve: settle.Resolve}
+	if err := f.plans.options(&opts, a.getenv); err != nil {
+		return err
+	}
+	name, opts.Only, err = declaringDir(name)
 	if err != nil {
 		return err
 	}
@@ -81,19 +98,45 @@ func (a *app) run(ctx context.Context, name string, c conflictFlags, w writeFlag
 		return err
 	}
 	defer done()
-	after, report, err := orchestration.RunFiles(ctx, h, dir.Tree(), orchestration.Options{
-		Only: only, OnConflict: settle.OnConflict, Resolve: settle.Resolve,
-	})
+	// What is done is written also when the run is cancelled.
+	writing := context.WithoutCancel(ctx)
+	before := dir.Tree()
+	if !f.dryRun && !f.check {
+		opts.Save = func(ws kptpkg.Tree) error { return dir.Write(writing, ws) }
+	}
+	after, report, err := orchestration.RunFiles(ctx, h, before, opts)
 	if report != nil {
 		a.printResults(report.Results)
 	} else if err != nil {
 		return err
 	}
 	// what the others did is kept; the report has said what failed
-	if writeErr := a.write(ctx, dir, after, w); writeErr != nil || err == nil {
-		return writeErr
+	if showErr := a.show(before, after, f.writeFlags); showErr != nil {
+		return showErr
 	}
-	return &exitError{code: exitFailed}
+	if !f.dryRun && !f.check {
+		if err := dir.Write(writing, after); err != nil {
+			return err
+		}
+	}
+	switch {
+	case err != nil:
+		return &exitError{code: exitFailed}
+	case f.publish && !f.dryRun && !f.check:
+		return a.publish(ctx, after, report.Jobs, opts)
+	}
+	return nil
+}
+
+// publish closes what was made into its repositories.
+func (a *app) publish(ctx context.Context, after kptpkg.Tree, jobs []orchestration.Job, opts orchestration.Options) error {
+	p, done, err := a.publisher(ctx)
+	if err != nil {
+		return err
+	}
+	results, err := p.Publish(ctx, after, jobs, opts)
+	a.printResults(results)
+	return errors.Join(err, done())
 }
 
 // write writes a directory, or shows what would be written.

@@ -1,7 +1,11 @@
 package cli
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -24,6 +28,8 @@ type sourceFlags struct {
 	maxFiles       uint32
 	maxFileBytes   byteSize
 	maxTotalBytes  byteSize
+	maxFetchBytes  byteSize
+	bad            error // what the environment says that means nothing
 }
 
 func (f *sourceFlags) flags(fs *pflag.FlagSet, getenv func(string) string) {
@@ -41,10 +47,19 @@ func (f *sourceFlags) flags(fs *pflag.FlagSet, getenv func(string) string) {
 	fs.Var(&f.retryDelay, "retry-delay", "about how long to wait before a request is tried again; later pauses are longer")
 	fs.Uint32Var(&f.maxFiles, "max-files", 0, "how many files and directories a directory or fetched package may have (default 500000, fetched 100000)")
 	fs.Var(&f.maxFileBytes, "max-file-bytes", "how large one file may be, `BYTES` with k, M or G (default 64M, fetched 100M)")
-	fs.Var(&f.maxTotalBytes, "max-total-bytes", "how large all files of a directory or fetched package may be, `BYTES` with k, M or G (default 1G)")
-	for _, name := range []string{"max-files", "max-file-bytes", "max-total-bytes"} {
-		fs.Lookup(name).DefValue = "" // two of them, in the text
+	fs.Var(&f.maxTotalBytes, "max-total-bytes", "how large all files of a directory or fetched package may be, and what is read from standard input, `BYTES` with k, M or G (default 1G)")
+	fs.Var(&f.maxFetchBytes, "max-fetch-bytes", "how much memory what one request to a server brings may take, `BYTES` with k, M or G (default 2G, or twice --max-total-bytes)")
+	for _, name := range []string{"max-files", "max-file-bytes", "max-total-bytes", "max-fetch-bytes"} {
+		flag, variable := fs.Lookup(name), "STOOP_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+		flag.DefValue = "" // some have two, in the text
+		flag.Usage += " (environment: " + variable + ")"
+		if v := getenv(variable); v != "" {
+			if err := flag.Value.Set(v); err != nil {
+				f.bad = errors.Join(f.bad, usageError("%s: %v", variable, err))
+			}
+		}
 	}
+	fs.Lookup("max-files").DefValue = "0" // by which a number's is left out
 	fs.Lookup("credentials-dir").DefValue = ""
 	fs.Lookup("cache-dir").DefValue = ""
 }
@@ -74,7 +89,28 @@ func (f *sourceFlags) directoryLimits() kptdir.Limits {
 
 // packageLimits bound what is fetched for one package.
 func (f *sourceFlags) packageLimits() repository.Limits {
-	return repository.Limits{Files: int(f.maxFiles), FileBytes: int64(f.maxFileBytes), TotalBytes: int64(f.maxTotalBytes)}
+	return repository.Limits{
+		Files: int(f.maxFiles), FileBytes: int64(f.maxFileBytes), TotalBytes: int64(f.maxTotalBytes), FetchBytes: int64(f.maxFetchBytes),
+	}
+}
+
+// bounded is standard input, up to a limit.
+func (a *app) bounded() io.Reader {
+	limit := cmp.Or(int64(a.sources.maxTotalBytes), 1<<30)
+	return &boundedInput{a.in, limit, limit}
+}
+
+type boundedInput struct {
+	io.Reader
+	left, limit int64
+}
+
+func (b *boundedInput) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p[:min(int64(len(p)), b.left+1)])
+	if b.left -= int64(n); b.left < 0 {
+		return 0, fmt.Errorf("standard input has more than %d bytes: --max-total-bytes or STOOP_MAX_TOTAL_BYTES sets another limit", b.limit)
+	}
+	return n, err
 }
 
 func (f *sourceFlags) cache() *repository.Cache {
@@ -98,21 +134,33 @@ func (a *app) git(access repository.Access, named bool) *repository.Git {
 // fill gives a handler the sources that the operator allows.
 func (a *app) fill(h *orchestration.TaskHandler) {
 	git := a.git(repository.Access{}, false)
+	oci := a.oci(git)
 	if dir := a.sources.credentialsDir; dir != "" {
 		h.Credentials = &repository.CredentialsDir{Dir: dir}
 	}
-	h.Repositories = orchestration.GitRepositories{Client: git, Credentials: h.Credentials}
-	h.Upstream = a.upstreams(git)
+	h.Repositories = orchestration.DeclaredRepositories{Git: git, OCI: oci, Credentials: h.Credentials}
+	h.Upstream = upstreams(git, oci)
 }
 
-// upstreams are where packages come from: git, and registries as far as git may
-// go.
-func (a *app) upstreams(git *repository.Git) upstream.Mux {
+// oci is the client for registries, which may go as far as the one for git
+// repositories.
+func (a *app) oci(git *repository.Git) *repository.OCI {
+	return &repository.OCI{
+		Access: git.Access, Limits: git.Limits, Cache: git.Cache,
+		Attempts: git.Attempts, RetryDelay: git.RetryDelay, DockerConfig: a.sources.dockerConfig,
+	}
+}
+
+// upstreams are where packages come from.
+func upstreams(git *repository.Git, oci *repository.OCI) upstream.Mux {
 	return upstream.Mux{
 		upstream.TypeGit: upstream.Git{Client: git},
-		upstream.TypeOCI: upstream.OCI{Client: &repository.OCI{
-			Access: git.Access, Limits: git.Limits, Cache: git.Cache,
-			Attempts: git.Attempts, RetryDelay: git.RetryDelay, DockerConfig: a.sources.dockerConfig,
-		}},
+		upstream.TypeOCI: upstream.OCI{Client: oci},
 	}
+}
+
+// origins are where packages that a command is about come from.
+func (a *app) origins() upstream.Mux {
+	git := a.git(repository.Access{}, false)
+	return upstreams(git, a.oci(git))
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stoop-dev/stoop/orchestration"
 	"github.com/stoop-dev/stoop/orchestration/kptdir"
-	"github.com/stoop-dev/stoop/orchestration/repository"
 	"github.com/stoop-dev/stoop/orchestration/upstream"
 )
 
@@ -28,8 +27,9 @@ func (a *app) upgradeCommand() *cobra.Command {
 into it, and keeps what was changed locally. Where to look is what the Kptfile
 says: upstream, and upstreamLock for the version it has now. With @REF that
 becomes the upstream's ref; without, the one in the Kptfile counts, whoever wrote
-it there. Where both sides changed the same thing differently nothing is written,
-and the command that accepts one side is shown.
+it there. A strategy given here becomes the Kptfile's, as kpt does it. Where both
+sides changed the same thing differently nothing is written, and the command that
+accepts one side is shown.
 
 The package names the repository, so reading it needs --allow-network or
 --allow-file-repos. The pipeline is not run: stoop render does that.`,
@@ -57,7 +57,7 @@ func (a *app) upgrade(ctx context.Context, arg string, f upgradeFlags) error {
 		return err
 	}
 	defer func() { _ = dir.Close() }()
-	up, err := orchestration.Upgrade(ctx, a.upstreams(a.git(repository.Access{}, false)), dir.Tree(), orchestration.UpgradeOptions{
+	up, err := orchestration.Upgrade(ctx, a.origins(), dir.Tree(), orchestration.UpgradeOptions{
 		Ref: ref, Strategy: opts.Strategy, OnConflict: opts.OnConflict, Resolve: opts.Resolve,
 	})
 	command := []string{"stoop", "upgrade", arg}

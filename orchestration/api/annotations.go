@@ -61,6 +61,22 @@ func (h *Header) validateAnnotations(p *problems) {
 	p.join(err)
 }
 
+// refuseAnnotations refuses those that are for other kinds, rather than to
+// ignore what a user thought they do.
+func (h *Header) refuseAnnotations(p *problems) {
+	for _, a := range []struct{ name, instead string }{
+		{TargetAnnotation, "a Task has spec.target"},
+		{OnConflictAnnotation, "a Task has spec.upgrade.onConflict"},
+		{AppliedAnnotation, "a Task has its record in status"},
+		{ObservedAnnotation, "a Task has its record in status"},
+		{CarrierAnnotation, "only a PackageRevisionResources can be a carrier"},
+	} {
+		if _, ok := h.Metadata.Annotations[a.name]; ok {
+			p.addf(annotationField(a.name), "isn't for objects of kind %s: take it off; %s", h.Kind, a.instead)
+		}
+	}
+}
+
 // annotationError is a problem with the value of an annotation.
 func (h *Header) annotationError(name, format string, args ...any) error {
 	return &fn.ResultError{Result: fn.Result{

@@ -110,7 +110,7 @@ func (g *GitPackage) validate(p *problems, field string) {
 	validateWord(p, field+".repo", g.Repo, "write the repository's URL")
 	validateWord(p, field+".ref", g.Ref, "write a branch, tag or commit")
 	if g.Directory == "" {
-		p.addf(field+".directory", `is missing: write the package's path in the repository, "." for its root`)
+		p.missing(field+".directory", `write the package's path in the repository, "." for its root`)
 	} else if why := checkDirectory(g.Directory); why != "" {
 		p.addf(field+".directory", "%s %s", quote(g.Directory), why)
 	}
@@ -120,7 +120,7 @@ func (g *GitPackage) validate(p *problems, field string) {
 // what to write when it isn't.
 func validateWord(p *problems, field, value, advice string) {
 	if value == "" {
-		p.addf(field, "is missing: %s", advice)
+		p.missing(field, "%s", advice)
 	} else if why := checkWord(value); why != "" {
 		p.addf(field, "%s %s", quote(value), why)
 	}
@@ -129,7 +129,7 @@ func validateWord(p *problems, field, value, advice string) {
 // validate checks a reference that must name something; what says what.
 func (r *PackageRevisionRef) validate(p *problems, field, what string) {
 	if r.Name == "" {
-		p.addf(field+".name", "is missing: name %s", what)
+		p.missing(field+".name", "name %s", what)
 	} else if why := checkSubdomain(r.Name); why != "" {
 		p.addf(field+".name", "%s %s", quote(r.Name), why)
 	}

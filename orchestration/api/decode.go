@@ -20,9 +20,11 @@ import (
 // firstLine is the line of the file on which the YAML document of node begins,
 // counted from 1; messages then name lines. 0: they name none.
 //
+// A field without a schema gets map[string]any, []any, string, bool, int64,
+// float64 or nil.
+//
 // The error joins up to 20 problems in the order of the document, each an
-// [fn.ResultError] with the object and the field. It wraps [ErrNotBuilt] for
-// kinds that can't be run yet. node isn't changed or kept.
+// [fn.ResultError] with the object and the field. node isn't changed or kept.
 func Decode(node *yaml.Node, firstLine int) (Object, error) {
 	node = content(node)
 	d := newDecoder(node, firstLine)
@@ -86,11 +88,10 @@ const maxDepth = 100
 type decoder struct {
 	problems
 	firstLine int
-	fields    map[reflect.Type][]field // fieldsOf, once a type
 }
 
 func newDecoder(node *yaml.Node, firstLine int) *decoder {
-	return &decoder{problems{ref: refOf(node)}, firstLine, map[reflect.Type][]field{}}
+	return &decoder{problems{ref: refOf(node)}, firstLine}
 }
 
 // fail notes a problem with the node at a place.
@@ -142,6 +143,8 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, at *place) {
 		v.SetBool(strings.EqualFold(n.Value, "true"))
 	case reflect.Int, reflect.Int64:
 		d.integer(n, v, at)
+	case reflect.Float64:
+		d.number(n, v, at)
 	case reflect.Interface:
 		if free := d.free(n, at); free != nil {
 			v.Set(reflect.ValueOf(free))
@@ -151,13 +154,24 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, at *place) {
 	}
 }
 
+// shorthand is a struct that may be written as a text instead of a map.
+type shorthand interface {
+	// fromText sets the fields that the text stands for.
+	fromText(string)
+}
+
 // structure decodes a map into a struct, key by key.
 func (d *decoder) structure(n *yaml.Node, v reflect.Value, at *place) {
-	fields, ok := d.fields[v.Type()]
-	if !ok {
-		fields = fieldsOf(v.Type())
-		d.fields[v.Type()] = fields
+	if short, ok := v.Addr().Interface().(shorthand); ok && n.Kind != yaml.MappingNode {
+		switch shortTag(n) {
+		case yaml.NodeTagString, tagTimestamp:
+			short.fromText(n.Value)
+		default:
+			d.fail(n, at, "must be a string or a map, is %s", describe(n))
+		}
+		return
 	}
+	fields := fieldsOf(v.Type())
 	d.entries(n, at, func(key string, kn, vn *yaml.Node, at *place) {
 		for _, f := range fields {
 			if f.name == key {
@@ -296,6 +310,32 @@ func (d *decoder) integer(n *yaml.Node, v reflect.Value, at *place) {
 	}
 }
 
+func (d *decoder) number(n *yaml.Node, v reflect.Value, at *place) {
+	tag := shortTag(n)
+	f, ok := parseNumber(n)
+	switch {
+	case tag == yaml.NodeTagInt && ok, tag == yaml.NodeTagFloat && ok:
+		v.SetFloat(f)
+	case tag == yaml.NodeTagInt, tag == yaml.NodeTagFloat:
+		d.fail(n, at, "must be a number, is %s: write it in decimal digits", quote(n.Value))
+	case tag == yaml.NodeTagString && ok:
+		d.fail(n, at, "must be a number, is a string: write %s without quotes", n.Value)
+	default:
+		d.fail(n, at, "must be a number, is %s", describe(n))
+	}
+}
+
+// decimalNumber is what YAML, JSON and Go all take for the same number.
+var decimalNumber = regexp.MustCompile(`^[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?$`)
+
+func parseNumber(n *yaml.Node) (float64, bool) {
+	if n.Kind != yaml.ScalarNode || !decimalNumber.MatchString(n.Value) {
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(n.Value, 64)
+	return f, err == nil
+}
+
 // free decodes a value without a schema into maps, lists, strings, numbers and
 // booleans; nil is null.
 func (d *decoder) free(n *yaml.Node, at *place) any {
@@ -324,7 +364,7 @@ func (d *decoder) free(n *yaml.Node, at *place) any {
 		}
 		return n.Value
 	case yaml.NodeTagFloat:
-		if f, err := strconv.ParseFloat(n.Value, 64); err == nil {
+		if f, ok := parseNumber(n); ok {
 			return f
 		}
 		return n.Value

@@ -11,6 +11,13 @@
 // an object that kubectl printed decodes; fields that only Porch or the API
 // server sets are accepted and left alone.
 //
+// Plans and their tasks may refer to each other's outputs by a [Binding]. What
+// holds one is checked once it has its value: Validate, then [TaskSpec.Bind],
+// then [TaskSpec.ValidateBound].
+//
 // A new kind is a file with its structs and one line in kinds.go. A new task
-// type is a file like init.go and one line in [Task]'s members.
+// type of a PackageRevision is a file like init.go and one line in [Task]'s
+// members; one of a [Plan] is a struct in work.go with a field in [TaskSpec], a
+// line in works and a case in checkMember. `go generate` carries doc comments
+// over to docs.txt, from which [SchemaOf] and stoop explain take them.
 package api

@@ -2,9 +2,12 @@ package api
 
 import (
 	"cmp"
+	"encoding/json"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
@@ -33,9 +36,7 @@ func encode(v reflect.Value) *yaml.Node {
 		return n
 	case reflect.Map:
 		n := &yaml.Node{Kind: yaml.MappingNode, Tag: yaml.NodeTagMap}
-		keys := v.MapKeys()
-		slices.SortFunc(keys, func(a, b reflect.Value) int { return cmp.Compare(a.String(), b.String()) })
-		for _, k := range keys {
+		for _, k := range sortedKeysOf(v) {
 			n.Content = append(n.Content, stringNode(k.String()), encode(v.MapIndex(k)))
 		}
 		return n
@@ -46,15 +47,38 @@ func encode(v reflect.Value) *yaml.Node {
 		}
 		return n
 	case reflect.String:
+		if v.Type() == reflect.TypeFor[json.Number]() {
+			return jsonNumberNode(json.Number(v.String()))
+		}
 		return stringNode(v.String())
 	case reflect.Bool:
 		return scalarNode(yaml.NodeTagBool, strconv.FormatBool(v.Bool()))
 	case reflect.Int, reflect.Int64:
 		return scalarNode(yaml.NodeTagInt, strconv.FormatInt(v.Int(), 10))
 	case reflect.Float64:
-		return scalarNode(yaml.NodeTagFloat, strconv.FormatFloat(v.Float(), 'g', -1, 64))
+		return numberNode(v.Float())
 	}
 	return scalarNode(yaml.NodeTagNull, "null")
+}
+
+// sortedKeys are the keys of a map, sorted.
+func sortedKeys[V any](m map[string]V) []string {
+	if len(m) == 0 {
+		return nil
+	}
+	keys := make([]string, 0, len(m))
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// sortedKeysOf are the keys of a map whose keys are strings, sorted.
+func sortedKeysOf(m reflect.Value) []reflect.Value {
+	keys := m.MapKeys()
+	slices.SortFunc(keys, func(a, b reflect.Value) int { return cmp.Compare(a.String(), b.String()) })
+	return keys
 }
 
 // isEmpty reports whether a field is left out: the zero value, or a list or map
@@ -72,6 +96,31 @@ func isEmpty(v reflect.Value) bool {
 		return true
 	}
 	return v.IsZero()
+}
+
+// numberNode is a number that YAML 1.1 and JSON read as such too. A whole one is
+// an integer, as in JSON Schema: what it came from may not know the difference.
+func numberNode(f float64) *yaml.Node {
+	if f == math.Trunc(f) && math.Abs(f) < 1<<53 {
+		return scalarNode(yaml.NodeTagInt, strconv.FormatInt(int64(f), 10))
+	}
+	s := strconv.FormatFloat(f, 'g', -1, 64)
+	if digits, exp, ok := strings.Cut(s, "e"); ok && !strings.Contains(digits, ".") {
+		s = digits + ".0e" + exp
+	}
+	return scalarNode(yaml.NodeTagFloat, s)
+}
+
+// jsonNumberNode is a number that wasn't parsed yet.
+func jsonNumberNode(n json.Number) *yaml.Node {
+	if _, err := n.Int64(); err == nil {
+		return scalarNode(yaml.NodeTagInt, n.String())
+	}
+	f, err := n.Float64()
+	if err != nil {
+		return stringNode(n.String())
+	}
+	return numberNode(f)
 }
 
 func scalarNode(tag, value string) *yaml.Node {

@@ -35,7 +35,7 @@ func (h *Header) problems() *problems { return &problems{ref: *h.Ref()} }
 // validate checks the header of any object.
 func (h *Header) validate(p *problems) {
 	if h.Metadata.Name == "" {
-		p.addf("metadata.name", "is missing: results, references and records need the object's name")
+		p.missing("metadata.name", "results, references and records need the object's name")
 	} else if why := checkSubdomain(h.Metadata.Name); why != "" {
 		p.addf("metadata.name", "%s %s", quote(h.Metadata.Name), why)
 	}

@@ -12,7 +12,7 @@ import (
 const (
 	PorchV1Alpha1       = "porch.kpt.dev/v1alpha1"
 	PorchConfigV1Alpha1 = "config.porch.kpt.dev/v1alpha1"
-	StoopV1Alpha1       = "stoop.dev/v1alpha1"
+	StoopV1Alpha1       = "stoop.dev/v1alpha1" // stoop's own
 )
 
 // Object is one decoded object, with its kind's struct behind it.
@@ -26,27 +26,26 @@ type Object interface {
 	Validate() error
 }
 
-// ErrNotBuilt is wrapped by the error of [Decode] for a kind that is stoop's
-// and that this version can't run yet.
+// ErrNotBuilt is wrapped by errors about what an object may ask for and this
+// version can't do yet.
 var ErrNotBuilt = errors.New("not built yet")
 
 // kind is one kind of object that stoop reads.
 type kind struct {
 	apiVersion, kind string
-	// make returns an empty object to decode into; nil: not built yet.
-	make func() Object
+	make             func() Object // an empty object to decode into
 }
 
 var kinds = []kind{
 	{PorchV1Alpha1, "PackageRevision", func() Object { return new(PackageRevision) }},
 	{PorchV1Alpha1, "PackageRevisionResources", func() Object { return new(PackageRevisionResources) }},
 	{PorchConfigV1Alpha1, "Repository", func() Object { return new(Repository) }},
-	{StoopV1Alpha1, "Plan", nil},
-	{StoopV1Alpha1, "Task", nil},
+	{StoopV1Alpha1, "Plan", func() Object { return new(Plan) }},
+	{StoopV1Alpha1, "Task", func() Object { return new(PlanTask) }},
 }
 
 // Known reports whether objects of the kind are stoop's to read: whether
-// [Decode] answers with an object or with the reason why it can't.
+// [Decode] reads them.
 func Known(apiVersion, kindName string) bool {
 	return slices.ContainsFunc(kinds, func(k kind) bool { return k.apiVersion == apiVersion && k.kind == kindName })
 }
@@ -58,10 +57,6 @@ func makeObject(apiVersion, kindName string, p *problems) Object {
 	for _, k := range kinds {
 		switch {
 		case k.apiVersion == apiVersion && k.kind == kindName:
-			if k.make == nil {
-				p.add("kind", ErrNotBuilt, "%s objects are %v: this version reads %s", k.kind, ErrNotBuilt, builtKinds())
-				return nil
-			}
 			return k.make()
 		case k.apiVersion == apiVersion:
 			names = append(names, k.kind)
@@ -79,18 +74,16 @@ func makeObject(apiVersion, kindName string, p *problems) Object {
 	case len(names) > 0:
 		p.addf("kind", "unknown kind %s%s (known in %s: %s)", quote(kindName), didYouMean(kindName, names), apiVersion, strings.Join(names, ", "))
 	default:
-		p.addf("apiVersion", "%s %s isn't an object that stoop reads (it reads %s)", quote(apiVersion), quote(kindName), builtKinds())
+		p.addf("apiVersion", "%s %s isn't an object that stoop reads (it reads %s)", quote(apiVersion), quote(kindName), knownKinds())
 	}
 	return nil
 }
 
-// builtKinds lists the kinds that can be decoded, for error messages.
-func builtKinds() string {
+// knownKinds lists the kinds, for error messages.
+func knownKinds() string {
 	var names []string
 	for _, k := range kinds {
-		if k.make != nil {
-			names = append(names, k.kind)
-		}
+		names = append(names, k.kind)
 	}
 	return strings.Join(names, ", ")
 }

@@ -21,7 +21,17 @@ func isLabel(s string) bool {
 	if s == "" || len(s) > maxLabel || s[0] == '-' || s[len(s)-1] == '-' {
 		return false
 	}
-	return strings.TrimLeft(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+	return isLower(s)
+}
+
+// isLower reports whether s has only lower case letters, digits and -.
+func isLower(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c != '-' && (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return true
 }
 
 // checkLabel says why s isn't a DNS label; empty when it is one.
@@ -39,7 +49,7 @@ func checkSubdomain(s string) string {
 	}
 	for part := range strings.SplitSeq(s, ".") {
 		// parts may be longer than a label, as in Kubernetes
-		if part == "" || strings.Trim(part, "-") != part || strings.TrimLeft(part, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		if part == "" || part[0] == '-' || part[len(part)-1] == '-' || !isLower(part) {
 			return subdomainRule
 		}
 	}

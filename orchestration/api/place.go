@@ -1,9 +1,6 @@
 package api
 
-import (
-	"regexp"
-	"strings"
-)
+import "strings"
 
 // place is where in an object the decoder is; nil is the object itself. Only
 // errors pay for its text.
@@ -40,12 +37,25 @@ func (at *place) String() string {
 	return b.String()
 }
 
-var plainKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,63}$`)
+// isPlainKey reports whether a key can stand after a dot.
+func isPlainKey(s string) bool {
+	return s != "" && len(s) <= 64 && s[0] != '-' && (s[0] < '0' || s[0] > '9') && isWord(s)
+}
+
+// isWord reports whether s has letters, digits, _ and - only.
+func isWord(s string) bool {
+	for i := range len(s) {
+		if !isAlnum(s[i]) && s[i] != '_' && s[i] != '-' {
+			return false
+		}
+	}
+	return s != ""
+}
 
 // stepTo is a key as the next step of a field path: .key, or [key] for a key
 // with dots and the like.
 func stepTo(key string) string {
-	if plainKey.MatchString(key) {
+	if isPlainKey(key) {
 		return "." + key
 	}
 	return "[" + printable(key) + "]"

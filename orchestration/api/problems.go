@@ -17,22 +17,44 @@ type problems struct {
 	ref  fn.ResourceRef
 	errs []error
 	more int // problems beyond maxProblems
+	// coded says that results have the codes of plans, as [CodeTag].
+	coded bool
 }
+
+// CodeTag is the tag of a result that holds the code of its error.
+const CodeTag = "code"
+
+// The codes of what can be wrong with a plan or task before it runs.
+const (
+	codeType    = "E5303" // no such type
+	codeBinding = "E5402" // a binding that can't be read or written
+	codeValue   = "E5405" // a binding without a value
+	codeMissing = "E5606" // a field that has to be there
+	codeRetry   = "E5704" // a retry policy that makes no sense
+)
 
 // addf notes a problem with a field; the message goes on from the field's name,
 // as in "spec.packageName: is missing".
 func (p *problems) addf(field, format string, args ...any) {
-	p.add(field, nil, format, args...)
+	p.add("", field, format, args...)
 }
 
-// add is addf with a cause that callers find with [errors.Is].
-func (p *problems) add(field string, cause error, format string, args ...any) {
+// missing notes that a field isn't there; advice says what to write.
+func (p *problems) missing(field, advice string, args ...any) {
+	p.add(codeMissing, field, "is missing: "+advice, args...)
+}
+
+// add is addf with a code.
+func (p *problems) add(code, field, format string, args ...any) {
 	ref := p.ref
 	r := fn.Result{Message: fmt.Sprintf(format, args...), Severity: fn.Error, ResourceRef: &ref}
 	if field != "" {
 		r.Field = &fn.Field{Path: field}
 	}
-	p.join(&fn.ResultError{Result: r, Err: cause})
+	if code != "" && p.coded {
+		r.Tags = map[string]string{CodeTag: code}
+	}
+	p.join(&fn.ResultError{Result: r})
 }
 
 // join notes a problem found elsewhere; nil is none.

@@ -3,6 +3,7 @@ package api
 import (
 	"reflect"
 	"strings"
+	"sync"
 )
 
 // field is one field of a struct as YAML has it.
@@ -11,9 +12,15 @@ type field struct {
 	index []int
 }
 
+// schemas are the fields of structs, found out once a type.
+var schemas sync.Map // reflect.Type → []field
+
 // fieldsOf lists the fields of a struct by their yaml tags, those of inlined
 // structs in their place.
 func fieldsOf(t reflect.Type) []field {
+	if known, ok := schemas.Load(t); ok {
+		return known.([]field)
+	}
 	var fields []field
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -27,5 +34,6 @@ func fieldsOf(t reflect.Type) []field {
 			fields = append(fields, field{name, []int{i}})
 		}
 	}
+	schemas.Store(t, fields)
 	return fields
 }

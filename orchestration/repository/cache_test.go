@@ -299,36 +299,3 @@ func TestDefaultCacheDir(t *testing.T) {
 	t.Setenv("HOME", "/home/x")
 	assert.Equal(t, "stoop", filepath.Base(repository.DefaultCacheDir()))
 }
-
-// A package of 300, by a new process each time: from the server, from the cache
-// by branch (one request, for what it means) and by commit (none).
-func BenchmarkCache(b *testing.B) {
-	r := repositorytest.New(b)
-	var entries []entry
-	for p := range 300 {
-		for f := range 20 {
-			entries = append(entries, entry{Path: fmt.Sprintf("pkg-%03d/file-%02d.yaml", p, f), Content: fmt.Sprintf("package: %d\nfile: %d\n%s", p, f, noise(400))})
-		}
-	}
-	commit := r.Commit("main", entries...)
-	r.Git("gc", "-q")
-	url := r.ServeHTTP(filtering, nil)
-	for _, tc := range []struct {
-		name, ref string
-		warm      bool
-	}{{"first", "main", false}, {"again by branch", "main", true}, {"again by commit", commit, true}} {
-		b.Run(tc.name, func(b *testing.B) {
-			dir := b.TempDir()
-			for b.Loop() {
-				if !tc.warm {
-					dir = b.TempDir()
-				}
-				git := newGit(r)
-				git.Cache = &repository.Cache{Dir: dir}
-				tree, _, err := git.Fetch(b.Context(), repository.GitRef{Repo: url, Ref: tc.ref, Directory: "pkg-150"})
-				require.NoError(b, err)
-				require.Equal(b, 20, tree.Len())
-			}
-		})
-	}
-}

@@ -99,6 +99,7 @@ func (b *boundedRefs) Read(p []byte) (int, error) {
 var (
 	errNeedsCredentials = errors.New("there is none, or it needs credentials (401)")
 	errBadCredentials   = errors.New("the server refused the credentials (401)")
+	errForbidden        = errors.New("access denied (403)")
 )
 
 // explainHTTP says in one short line why a request failed; nil for what it
@@ -119,7 +120,7 @@ func explainHTTP(err error, authenticated bool, what string) error {
 			}
 			return errNeedsCredentials
 		case http.StatusForbidden:
-			return errors.New("access denied (403)")
+			return errForbidden
 		case http.StatusNotFound, http.StatusGone:
 			return fmt.Errorf("%s %w (%d)", what, ErrNotFound, status.code)
 		}

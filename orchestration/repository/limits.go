@@ -33,6 +33,9 @@ func (l Limits) orDefaults() Limits {
 	}
 }
 
+// fetchFlag sets Limits.FetchBytes.
+const fetchFlag = "--max-fetch-bytes"
+
 // errTooBig is what would take more memory than permitted.
 var errTooBig = errors.New("too big")
 

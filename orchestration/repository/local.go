@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-git/go-billy/v5"
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
@@ -55,29 +54,33 @@ type local struct {
 	dir    string // the same, permitted, absolute and without symlinks
 	access Access
 
-	named  *filesystem.ReferenceStorage // nil until open
-	stores []*filesystem.ObjectStorage  // its own, then those it borrows from
+	stores    []*filesystem.ObjectStorage // its own, then those it borrows from; nil until open
+	headDir   string                      // where HEAD is
+	commonDir string                      // where refs are that worktrees share
+	objectDir string                      // where objects are written
 }
 
 func (l *local) refs(context.Context) (refs, error) {
 	if err := l.open(); err != nil {
 		return refs{}, err
 	}
-	iter, err := l.named.IterReferences()
+	list := refs{hashes: map[string]plumbing.Hash{}}
+	symbolic := map[string]string{} // what a ref is another name of
+	// Git moves refs from files of their own to packed-refs: read in that order
+	// none is missed.
+	if err := l.looseRefs(list.hashes, symbolic); err != nil {
+		return refs{}, fmt.Errorf("reading refs: %w", err)
+	}
+	packed, err := readPackedRefs(filepath.Join(l.commonDir, "packed-refs"))
 	if err != nil {
 		return refs{}, fmt.Errorf("reading refs: %w", err)
 	}
-	defer iter.Close()
-	list := refs{hashes: map[string]plumbing.Hash{}}
-	symbolic := map[string]string{} // what a ref is another name of
-	err = iter.ForEach(func(ref *plumbing.Reference) error {
-		if ref.Type() == plumbing.SymbolicReference {
-			symbolic[ref.Name().String()] = ref.Target().String()
-		} else {
-			list.hashes[ref.Name().String()] = ref.Hash()
+	for name, line := range packed.lines {
+		_, loose := list.hashes[name]
+		if _, named := symbolic[name]; !loose && !named {
+			list.hashes[name] = plumbing.NewHash(line[:len(plumbing.ZeroHash)*2])
 		}
-		return nil
-	})
+	}
 	for name, to := range symbolic {
 		if name == "HEAD" && strings.HasPrefix(to, "refs/heads/") {
 			list.head = strings.TrimPrefix(to, "refs/heads/")
@@ -93,14 +96,52 @@ func (l *local) refs(context.Context) (refs, error) {
 			list.hashes[name] = h // one that leads nowhere is as good as none
 		}
 	}
-	if err != nil {
-		return refs{}, fmt.Errorf("reading refs: %w", err)
-	}
 	return list, nil
 }
 
+// looseRefs reads the refs that have files of their own. go-git's reader takes
+// the lock files of somebody who is about to change a ref for refs, and fails
+// when they are empty.
+func (l *local) looseRefs(hashes map[string]plumbing.Hash, symbolic map[string]string) error {
+	read := func(name, file string) error {
+		content, err := readSmall(file)
+		text := strings.TrimSpace(string(content))
+		switch to, isName := strings.CutPrefix(text, "ref:"); {
+		case errors.Is(err, fs.ErrNotExist), err == nil && text == "": // gone, or about to be
+		case err != nil:
+			return err
+		case isName:
+			symbolic[name] = strings.TrimSpace(to)
+		case len(text) == 2*len(plumbing.ZeroHash) && plumbing.IsHash(text):
+			hashes[name] = plumbing.NewHash(text)
+		default:
+			return fmt.Errorf("%s holds %q, and no commit", name, shorten(text))
+		}
+		return nil
+	}
+	err := filepath.WalkDir(filepath.Join(l.commonDir, "refs"), func(file string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case !d.Type().IsRegular() || strings.HasSuffix(file, ".lock"):
+			return nil
+		}
+		name, err := filepath.Rel(l.commonDir, file)
+		if err != nil {
+			return err
+		}
+		return read(filepath.ToSlash(name), file)
+	})
+	if err != nil {
+		return err
+	}
+	return read("HEAD", filepath.Join(l.headDir, "HEAD"))
+}
+
 func (l *local) open() error {
-	if l.named != nil {
+	if l.stores != nil {
 		return nil
 	}
 	gitDir, err := l.gitDir()
@@ -108,12 +149,10 @@ func (l *local) open() error {
 		return err
 	}
 	commonDir := gitDir
-	var common billy.Filesystem
 	if to, err := readPointer(filepath.Join(gitDir, "commondir"), ""); err == nil {
 		if commonDir, err = l.follow(gitDir, to, "a worktree of"); err != nil {
 			return err
 		}
-		common = osfs.New(commonDir)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -131,8 +170,7 @@ func (l *local) open() error {
 		stores = append(stores, filesystem.NewObjectStorageWithOptions(
 			dotgit.New(osfs.New(filepath.Dir(dir))), objects, filesystem.Options{KeepDescriptors: true}))
 	}
-	l.stores = stores
-	l.named = &filesystem.NewStorage(dotgit.NewRepositoryFilesystem(osfs.New(gitDir), common), objects).ReferenceStorage
+	l.stores, l.headDir, l.commonDir, l.objectDir = stores, gitDir, commonDir, dirs[0]
 	return nil
 }
 
@@ -235,13 +273,18 @@ func (l *local) follow(from, to, why string) (string, error) {
 	return real, nil
 }
 
-func readPointer(name, prefix string) (string, error) {
+// readSmall reads a file that is small where it is what it should be.
+func readSmall(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer f.Close()
-	content, err := io.ReadAll(io.LimitReader(f, maxPointer))
+	return io.ReadAll(io.LimitReader(f, maxPointer))
+}
+
+func readPointer(name, prefix string) (string, error) {
+	content, err := readSmall(name)
 	if err != nil {
 		return "", err
 	}

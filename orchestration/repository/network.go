@@ -30,14 +30,16 @@ type network struct {
 	auth    transport.AuthMethod // nil: none
 	helpers bool                 // whether credential helpers may be asked for auth
 	connect func(context.Context) (session, error)
+	pushing func(context.Context) (pushSession, error)
 	limits  Limits
 	retries retries
 
 	// http is the session that listed the refs: it knows where a redirect
 	// led. The other protocols take a new session for every request.
-	http session
-	tips map[plumbing.Hash]bool // what refs point to
-	caps *capability.List
+	http    session
+	hashes  map[string]plumbing.Hash // of the refs
+	pointed map[plumbing.Hash]bool   // nil until tips is called
+	caps    *capability.List
 }
 
 func (g *Git) newNetwork(loc location, cred *Credential, limits Limits) (*network, error) {
@@ -52,12 +54,20 @@ func (g *Git) newNetwork(loc location, cred *Credential, limits Limits) (*networ
 			return nil, err
 		}
 		n.auth = auth
-		n.connect = func(ctx context.Context) (session, error) { return dialSSH(ctx, loc, auth) }
+		n.connect = func(ctx context.Context) (session, error) {
+			return dialSSH(ctx, loc, auth, transport.UploadPackServiceName)
+		}
+		n.pushing = func(ctx context.Context) (pushSession, error) {
+			return dialSSH(ctx, loc, auth, transport.ReceivePackServiceName)
+		}
 	case "git":
 		if cred != nil {
 			return nil, errors.New("the git protocol knows no credentials: they are for http, https and ssh")
 		}
-		n.connect = func(ctx context.Context) (session, error) { return dialGit(ctx, loc) }
+		n.connect = func(ctx context.Context) (session, error) { return dialGit(ctx, loc, transport.UploadPackServiceName) }
+		n.pushing = func(ctx context.Context) (pushSession, error) {
+			return dialGit(ctx, loc, transport.ReceivePackServiceName)
+		}
 	default:
 		next, err := cred.transport()
 		if err != nil {
@@ -72,10 +82,14 @@ func (g *Git) newNetwork(loc location, cred *Credential, limits Limits) (*networ
 			return nil, fmt.Errorf("the secret has no %s and %s and no %s, which an http repository needs", keyUsername, keyPassword, keyBearer)
 		}
 		guard := &accessGuard{loc, g.Access, next}
-		client := githttp.NewClient(&http.Client{Transport: &gitGuard{guard}})
+		plain := &http.Client{Transport: &gitGuard{guard}}
+		client := githttp.NewClient(plain)
 		n.connect = func(context.Context) (session, error) {
 			endpoint := *loc.endpoint // redirects change it
 			return client.NewUploadPackSession(&endpoint, n.auth)
+		}
+		n.pushing = func(context.Context) (pushSession, error) {
+			return &httpPush{client: plain, url: loc.endpoint.String(), auth: n.auth}, nil
 		}
 	}
 	return n, nil
@@ -92,25 +106,33 @@ func (n *network) refs(ctx context.Context) (refs, error) {
 		return refs{}, err
 	}
 	n.caps = adv.Capabilities
-	n.tips = make(map[plumbing.Hash]bool, len(adv.References))
-	list := refs{hashes: make(map[string]plumbing.Hash, len(adv.References)+1), peeled: map[plumbing.Hash]plumbing.Hash{}}
-	for name, h := range adv.References {
-		list.hashes[name] = h
-		n.tips[h] = true
-		if commit, ok := adv.Peeled[name]; ok {
+	list := refs{hashes: adv.References, peeled: make(map[plumbing.Hash]plumbing.Hash, len(adv.Peeled))}
+	for name, commit := range adv.Peeled {
+		if h, ok := adv.References[name]; ok {
 			list.peeled[h] = commit
 		}
 	}
 	if adv.Head != nil {
 		list.hashes["HEAD"] = *adv.Head
-		n.tips[*adv.Head] = true
 		for _, s := range adv.Capabilities.Get(capability.SymRef) {
 			if branch, ok := strings.CutPrefix(s, "HEAD:refs/heads/"); ok {
 				list.head = branch
 			}
 		}
 	}
+	n.hashes = list.hashes
 	return list, nil
+}
+
+// tips is what refs point to. A package from the cache needs none of it.
+func (n *network) tips() map[plumbing.Hash]bool {
+	if n.pointed == nil {
+		n.pointed = make(map[plumbing.Hash]bool, len(n.hashes))
+		for _, h := range n.hashes {
+			n.pointed[h] = true
+		}
+	}
+	return n.pointed
 }
 
 func (n *network) advertised(ctx context.Context) (*packp.AdvRefs, error) {
@@ -139,7 +161,8 @@ func (n *network) trees(ctx context.Context, want ...plumbing.Hash) error {
 	if len(want) == 0 {
 		return nil
 	}
-	tips := !slices.ContainsFunc(want, func(h plumbing.Hash) bool { return !n.tips[h] })
+	pointed := n.tips()
+	tips := !slices.ContainsFunc(want, func(h plumbing.Hash) bool { return !pointed[h] })
 	anyCommit := n.caps.Supports(capability.AllowReachableSHA1InWant) || n.caps.Supports(capability.AllowTipSHA1InWant)
 	if tips || anyCommit {
 		err := n.upload(ctx, request{want: want, shallow: true, noBlobs: n.canFilter()})
@@ -149,7 +172,7 @@ func (n *network) trees(ctx context.Context, want ...plumbing.Hash) error {
 	}
 	// The commits are somewhere in the history of branches and tags, or nowhere.
 	all := request{noBlobs: n.canFilter()}
-	for h := range n.tips {
+	for h := range pointed {
 		all.want = append(all.want, h)
 	}
 	if err := n.upload(ctx, all); err != nil {
@@ -187,12 +210,19 @@ func (n *network) expand(string) (plumbing.Hash, error) { return plumbing.ZeroHa
 
 func (n *network) close() {}
 
+// deltaSlack is what the deltas of a package's files may take beside the files,
+// as long as they wait for what they change.
+const deltaSlack = 8 << 20
+
 // request is what to ask a server for.
 type request struct {
 	want    []plumbing.Hash
 	shallow bool // commits without their history
 	noBlobs bool // directories without their files
 	files   bool // want are files of a package: none may exceed its limit
+
+	have []plumbing.Hash // commits whose history needn't be sent
+	keep *packKeeper     // gets the pack as it comes; nil: nobody does
 }
 
 // upload gets objects into memory.
@@ -209,6 +239,7 @@ func (n *network) upload(ctx context.Context, r request) error {
 func (n *network) uploadOnce(ctx context.Context, r request) (memory, error) {
 	req := packp.NewUploadPackRequestFromCapabilities(n.caps)
 	req.Wants = r.want
+	req.Haves = r.have
 	// Set fails for capabilities that take arguments; none of these does.
 	if n.caps.Supports(capability.NoProgress) {
 		_ = req.Capabilities.Set(capability.NoProgress)
@@ -231,6 +262,9 @@ func (n *network) uploadOnce(ctx context.Context, r request) (memory, error) {
 	}
 	res, err := session.UploadPack(ctx, req)
 	if err != nil {
+		if strings.HasSuffix(err.Error(), io.ErrUnexpectedEOF.Error()) {
+			err = io.ErrUnexpectedEOF // go-git keeps only the text
+		}
 		return nil, err
 	}
 	defer res.Close()
@@ -241,11 +275,17 @@ func (n *network) uploadOnce(ctx context.Context, r request) (memory, error) {
 	case req.Capabilities.Supports(capability.Sideband):
 		pack = sideband.NewDemuxer(sideband.Sideband, res)
 	}
-	biggest := n.limits.FetchBytes
 	if r.files {
-		biggest = n.limits.FileBytes
+		p := newPackReader(n.limits.FileBytes, n.limits.TotalBytes)
+		p.files = true
+		p.budget += int64(len(r.want))*2*objectCost + deltaSlack
+		_, err := p.readAll(pack)
+		return p.objects, err
 	}
-	return readPack(pack, biggest, n.limits.FetchBytes)
+	if r.keep != nil {
+		return r.keep.read(pack, n.limits.FetchBytes, n.limits.FetchBytes)
+	}
+	return readPack(pack, n.limits.FetchBytes, n.limits.FetchBytes)
 }
 
 func (n *network) retry(ctx context.Context, do func() error) error {

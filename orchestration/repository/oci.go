@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 )
@@ -24,6 +25,7 @@ type OCIRef struct {
 // OCILock pins what was read: the same digest gives the same package for ever.
 type OCILock struct {
 	Image string // REGISTRY/NAME@sha256:DIGEST, of the image's manifest
+	Ref   string // the image as given
 }
 
 // OCI is a client of registries. The zero OCI may read nothing; set the fields
@@ -58,10 +60,17 @@ type OCI struct {
 // ociImage is an image as one OCI has seen it. Whoever holds the token in busy
 // works on it.
 type ociImage struct {
-	busy chan struct{}
-	done bool
-	tree kptpkg.Tree
-	lock OCILock
+	client *OCI
+	ref    name.Reference
+	text   string // as given
+	loc    location
+	cred   *Credential
+	busy   chan struct{}
+
+	puller   *puller // nil until resolved, as is the manifest
+	digest   string
+	manifest *v1.Manifest
+	tree     *kptpkg.Tree // nil until read
 }
 
 // Fetch returns the package that the image at r holds, and the lock that pins
@@ -72,18 +81,38 @@ type ociImage struct {
 // an error that names the path: links that lead out, devices, names that no
 // file system should be given or some would take for one.
 func (o *OCI) Fetch(ctx context.Context, r OCIRef) (kptpkg.Tree, OCILock, error) {
-	ref, loc, err := parseImage(r.Image)
+	image, err := o.open(ctx, r)
 	if err != nil {
 		return kptpkg.Tree{}, OCILock{}, err
 	}
-	if err := o.Access.permitHost(loc); err != nil {
+	defer image.release()
+	if err := image.resolve(ctx); err != nil {
 		return kptpkg.Tree{}, OCILock{}, err
+	}
+	if image.tree == nil {
+		tree, err := image.read(ctx)
+		if err != nil {
+			return kptpkg.Tree{}, OCILock{}, fmt.Errorf("image %s: %w", image.text, err)
+		}
+		image.tree = &tree
+	}
+	return *image.tree, image.lock(), nil
+}
+
+// open returns the image, which is the caller's until release.
+func (o *OCI) open(ctx context.Context, r OCIRef) (*ociImage, error) {
+	ref, loc, err := parseImage(r.Image)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.Access.permitHost(loc); err != nil {
+		return nil, err
 	}
 	key := repoKey{r.Image, r.Credential.digest()}
 	o.mu.Lock()
 	image := o.images[key]
 	if image == nil {
-		image = &ociImage{busy: make(chan struct{}, 1)}
+		image = &ociImage{client: o, ref: ref, text: loc.text, loc: loc, cred: r.Credential, busy: make(chan struct{}, 1)}
 		if o.images == nil {
 			o.images = map[repoKey]*ociImage{}
 		}
@@ -92,36 +121,44 @@ func (o *OCI) Fetch(ctx context.Context, r OCIRef) (kptpkg.Tree, OCILock, error)
 	o.mu.Unlock()
 	select {
 	case image.busy <- struct{}{}:
-		defer func() { <-image.busy }()
+		return image, nil
 	case <-ctx.Done():
-		return kptpkg.Tree{}, OCILock{}, fmt.Errorf("image %s: %w", loc.text, context.Cause(ctx))
+		return nil, fmt.Errorf("image %s: %w", loc.text, context.Cause(ctx))
 	}
-	if !image.done {
-		tree, digest, err := o.fetch(ctx, ref, loc, r.Credential)
-		if err != nil {
-			return kptpkg.Tree{}, OCILock{}, fmt.Errorf("image %s: %w", loc.text, err)
-		}
-		image.done, image.tree, image.lock = true, tree, OCILock{ref.Context().Name() + "@" + digest}
-	}
-	return image.tree, image.lock, nil
 }
 
-func (o *OCI) fetch(ctx context.Context, ref name.Reference, loc location, cred *Credential) (kptpkg.Tree, string, error) {
-	p, err := o.puller(ctx, ref, loc, cred)
-	if err != nil {
-		return kptpkg.Tree{}, "", err
+func (i *ociImage) release() { <-i.busy }
+
+func (i *ociImage) lock() OCILock {
+	return OCILock{Image: i.ref.Context().Name() + "@" + i.digest, Ref: i.text}
+}
+
+// resolve finds out what the image's reference means, once.
+func (i *ociImage) resolve(ctx context.Context) error {
+	if i.manifest != nil {
+		return nil
 	}
-	digest, manifest, err := p.manifest(ctx, ref)
-	if err != nil {
-		return kptpkg.Tree{}, "", err
+	p, err := i.client.puller(ctx, i.ref, i.loc, i.cred)
+	if err == nil {
+		i.digest, i.manifest, err = p.manifest(ctx, i.ref)
 	}
+	if err != nil {
+		return fmt.Errorf("image %s: %w", i.text, err)
+	}
+	i.puller = p
+	return nil
+}
+
+// read applies the layers of an image that is resolved.
+func (i *ociImage) read(ctx context.Context) (kptpkg.Tree, error) {
+	p := i.puller
+	p.left = p.limits.FetchBytes
 	l := layering{limits: p.limits, root: &ociNode{}, left: p.limits.FetchBytes}
-	for i, desc := range manifest.Layers {
+	for n, desc := range i.manifest.Layers {
 		err := p.layer(ctx, desc, func(content []byte) error { return l.apply(ctx, content) })
 		if err != nil {
-			return kptpkg.Tree{}, "", fmt.Errorf("layer %d of %d: %w", i+1, len(manifest.Layers), err)
+			return kptpkg.Tree{}, fmt.Errorf("layer %d of %d: %w", n+1, len(i.manifest.Layers), err)
 		}
 	}
-	tree, err := l.tree()
-	return tree, digest, err
+	return l.tree()
 }

@@ -132,11 +132,11 @@ func TestOCILayouts(t *testing.T) {
 			assert.Regexp(t, "^"+host+"/a/b@sha256:[0-9a-f]{64}$", lock.Image)
 			again, same, err := newOCI().Fetch(t.Context(), repository.OCIRef{Image: lock.Image})
 			require.NoError(t, err)
-			assert.Equal(t, lock, same)
+			assert.Equal(t, lock.Image, same.Image)
 			assert.Equal(t, tree.Paths(), again.Paths())
 			_, same, err = newOCI().Fetch(t.Context(), repository.OCIRef{Image: strings.Replace(lock.Image, "@", ":other@", 1)})
 			require.NoError(t, err)
-			assert.Equal(t, lock, same, "the digest counts")
+			assert.Equal(t, lock.Image, same.Image, "the digest counts")
 		})
 	}
 }
@@ -195,7 +195,7 @@ func TestOCIHostile(t *testing.T) {
 		"more than 1000 files":                {types.OCIUncompressedLayer, archive(t, many...)},
 		"files have more than 1000000":        {types.OCIUncompressedLayer, archive(t, linked...)},
 		"nested more than 20 deep":            {types.OCIUncompressedLayer, archive(t, file(strings.Repeat("d/", 20)+"f"))},
-		"unpack to more than 3 MiB":           {types.OCILayer, zipped(archive(t, headers...))},
+		"3 MiB: --max-fetch-bytes sets":       {types.OCILayer, zipped(archive(t, headers...))},
 		"it is no tar archive, or a damaged":  {types.OCIUncompressedLayer, []byte(strings.Repeat("hello", 1000))},
 		"damaged one: unexpected EOF":         {types.OCILayer, zipped(archive(t, file("f"), strings.Repeat("x", 5000)))[:60]},
 		"it is compressed by zstd":            {types.OCILayerZStd, []byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0}},
@@ -224,7 +224,7 @@ func TestOCIHostile(t *testing.T) {
 	oci.Limits.FetchBytes = 100
 	pushLayers(t, host+"/big:v1", ociLayer{types.OCIUncompressedLayer, archive(t, file("f"), "x")})
 	_, _, err = oci.Fetch(t.Context(), repository.OCIRef{Image: host + "/big:v1"})
-	require.ErrorContains(t, err, "the image's layers have more than 100 bytes")
+	require.ErrorContains(t, err, "the image's layers have more than 100 bytes: --max-fetch-bytes sets another limit")
 }
 
 // Many whiteouts of many files cost what both have, not their product.
@@ -561,11 +561,11 @@ func TestOCIPush(t *testing.T) {
 	require.NoError(t, err)
 	second, err := newOCI().Push(t.Context(), repository.OCIRef{Image: host + "/x:v2"}, pkg)
 	require.NoError(t, err)
-	assert.Equal(t, first, second, "the same package is the same image")
+	assert.Equal(t, first.Image, second.Image, "the same package is the same image")
 	for _, image := range []string{host + "/x:v1", host + "/x:v2", first.Image} {
 		tree, lock, err := newOCI().Fetch(t.Context(), repository.OCIRef{Image: image})
 		require.NoError(t, err)
-		assert.Equal(t, first, lock)
+		assert.Equal(t, repository.OCILock{Image: first.Image, Ref: image}, lock)
 		require.Equal(t, pkg.Paths(), tree.Paths())
 		for _, p := range pkg.Paths() {
 			assert.Equal(t, content(t, pkg, p), content(t, tree, p))

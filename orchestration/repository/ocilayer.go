@@ -139,7 +139,8 @@ func (l *layering) read(ctx context.Context, archive *tar.Reader) (members []mem
 			if l.total += h.Size; l.total > l.limits.TotalBytes {
 				return nil, nil, fmt.Errorf("its files have more than %s: --max-total-bytes sets another limit", size(l.limits.TotalBytes))
 			}
-			if m.file.content, err = io.ReadAll(archive); err != nil {
+			m.file.content = make([]byte, h.Size)
+			if _, err = io.ReadFull(archive, m.file.content); err != nil {
 				return nil, nil, fmt.Errorf("%s: %w", name, err)
 			}
 		default:
@@ -276,7 +277,7 @@ type boundedReader struct {
 
 func (b *boundedReader) Read(p []byte) (int, error) {
 	if b.left <= 0 {
-		return 0, fmt.Errorf("%w: the image's layers unpack to more than %s", errTooBig, size(b.limit))
+		return 0, fmt.Errorf("%w: the image's layers unpack to more than %s: %s sets another limit", errTooBig, size(b.limit), fetchFlag)
 	}
 	n, err := b.Reader.Read(p[:min(int64(len(p)), b.left)])
 	b.left -= int64(n)

@@ -165,7 +165,7 @@ func (p *puller) layer(ctx context.Context, desc v1.Descriptor, use func([]byte)
 	case !strings.Contains(string(desc.MediaType), "tar"):
 		return fmt.Errorf("its media type %q is no tar archive's: a package's layers are", shorten(string(desc.MediaType)))
 	case desc.Size < 0 || desc.Size > p.left:
-		return fmt.Errorf("%w: the image's layers have more than %s", errTooBig, size(p.limits.FetchBytes))
+		return fmt.Errorf("%w: the image's layers have more than %s: %s sets another limit", errTooBig, size(p.limits.FetchBytes), fetchFlag)
 	}
 	p.left -= desc.Size
 	content := p.cached(digest, desc.Size)

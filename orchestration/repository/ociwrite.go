@@ -56,7 +56,7 @@ func (o *OCI) push(ctx context.Context, ref name.Reference, loc location, cred *
 	if err != nil {
 		return OCILock{}, p.explain(err)
 	}
-	return OCILock{ref.Context().Name() + "@" + digest.String()}, nil
+	return OCILock{Image: ref.Context().Name() + "@" + digest.String(), Ref: loc.text}, nil
 }
 
 func packageImage(pkg kptpkg.Tree) (v1.Image, error) {

@@ -47,9 +47,12 @@ const objectCost = 200
 type packReader struct {
 	objects memory
 	biggest int64 // bytes of one object
-	budget  int64 // bytes of everything that is still to come
+	limit   int64 // bytes of everything
+	budget  int64 // what is left of it
+	files   bool  // whether it is of a package's files, which have their own limits
 
 	hashes  map[int64]plumbing.Hash          // by offset in the pack
+	sums    map[int64]uint32                 // CRC-32 by offset; nil: not wanted
 	waiting map[plumbing.Hash][]waitingDelta // deltas by the base that has yet to come
 	offsets map[int64][]waitingDelta         // deltas by the offset of a base that is itself waiting
 }
@@ -60,29 +63,45 @@ type waitingDelta struct {
 }
 
 func readPack(r io.Reader, biggest, budget int64) (memory, error) {
-	p := &packReader{
-		objects: memory{}, biggest: biggest, budget: budget,
+	p := newPackReader(biggest, budget)
+	_, err := p.readAll(r)
+	return p.objects, err
+}
+
+func newPackReader(biggest, budget int64) *packReader {
+	return &packReader{
+		objects: memory{}, biggest: biggest, limit: budget, budget: budget,
 		hashes:  map[int64]plumbing.Hash{},
 		waiting: map[plumbing.Hash][]waitingDelta{},
 		offsets: map[int64][]waitingDelta{},
 	}
+}
+
+// readAll reads a pack and returns its checksum. With an error there are no
+// objects.
+func (p *packReader) readAll(r io.Reader) (checksum plumbing.Hash, err error) {
+	defer func() {
+		if err != nil {
+			p.objects, err = nil, fmt.Errorf("reading the pack: %w", err)
+		}
+	}()
 	scanner := packfile.NewScanner(r)
 	_, count, err := scanner.Header()
 	if err != nil {
-		return nil, fmt.Errorf("reading the pack: %w", err)
+		return checksum, err
 	}
 	for range count {
 		if err := p.next(scanner); err != nil {
-			return nil, fmt.Errorf("reading the pack: %w", err)
+			return checksum, err
 		}
 	}
-	if _, err := scanner.Checksum(); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("reading the pack: %w", err)
+	if checksum, err = scanner.Checksum(); err != nil && !errors.Is(err, io.EOF) {
+		return checksum, err
 	}
 	if len(p.waiting) > 0 || len(p.offsets) > 0 {
-		return nil, errors.New("reading the pack: it has a delta without its base")
+		return checksum, errors.New("it has a delta without its base")
 	}
-	return p.objects, nil
+	return checksum, nil
 }
 
 func (p *packReader) next(scanner *packfile.Scanner) error {
@@ -94,9 +113,13 @@ func (p *packReader) next(scanner *packfile.Scanner) error {
 		return err
 	}
 	var content bytes.Buffer
-	content.Grow(int(min(h.Length, 1<<20)))
-	if _, _, err := scanner.NextObject(&content); err != nil {
+	content.Grow(int(min(h.Length, 64<<20))) // exactly, where that isn't much: more would stay
+	_, sum, err := scanner.NextObject(&content)
+	if err != nil {
 		return err
+	}
+	if p.sums != nil {
+		p.sums[h.Offset] = sum
 	}
 	if int64(content.Len()) != h.Length {
 		return errors.New("an object's size isn't what its header says")
@@ -173,15 +196,20 @@ func (p *packReader) apply(base object, delta []byte) (object, error) {
 	if err != nil {
 		return object{}, err
 	}
+	p.budget += int64(len(delta)) // it isn't kept
 	return object{base.typ, content}, nil
 }
 
 func (p *packReader) charge(n int64) error {
+	one, all := fetchFlag, fetchFlag
+	if p.files {
+		one, all = "--max-file-bytes", "--max-total-bytes"
+	}
 	if err := checkSize(n, p.biggest); err != nil {
-		return err
+		return fmt.Errorf("%w: %s sets another limit", err, one)
 	}
 	if p.budget -= n + objectCost; p.budget < 0 {
-		return fmt.Errorf("%w: it is more than fits into the limit of one fetch", errTooBig)
+		return fmt.Errorf("%w: its objects take more than %s: %s sets another limit", errTooBig, size(p.limit), all)
 	}
 	return nil
 }

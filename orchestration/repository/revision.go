@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/stoop-dev/stoop/orchestration/api"
 )
@@ -28,6 +29,14 @@ type Revision struct {
 	Directory string // the package's whole path in the git repository
 	Ref       string // tag or branch, a full ref name where a short one is ambiguous
 	Commit    string // 40 hexadecimal digits
+
+	// PublishedBy and PublishedAt are who published it and when; zero for what
+	// isn't published.
+	PublishedBy string
+	PublishedAt time.Time
+	// Labels and Annotations are the revision's own, not those of its Kptfile;
+	// nil where there are none.
+	Labels, Annotations map[string]string
 }
 
 // Name is the revision's name as Porch makes it: repository, package and

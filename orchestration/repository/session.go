@@ -53,8 +53,11 @@ func (s *stream) AdvertisedReferencesContext(context.Context) (*packp.AdvRefs, e
 	switch {
 	case errors.Is(err, packp.ErrEmptyInput):
 		return nil, s.silence()
-	case errors.Is(err, packp.ErrEmptyAdvRefs), err == nil && adv.IsEmpty():
+	case errors.Is(err, packp.ErrEmptyAdvRefs):
 		return nil, transport.ErrEmptyRemoteRepository
+	case err == nil && adv.IsEmpty(): // what it can do is told even so
+		s.adv = adv
+		return adv, transport.ErrEmptyRemoteRepository
 	case err != nil:
 		return nil, err
 	}
@@ -115,8 +118,8 @@ func (s *stream) Close() error {
 	return s.hangUp()
 }
 
-// dialGit begins a session in the git protocol.
-func dialGit(ctx context.Context, loc location) (session, error) {
+// dialGit begins a session with a service in the git protocol.
+func dialGit(ctx context.Context, loc location, service string) (*stream, error) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(loc.host, loc.port))
 	if err != nil {
@@ -127,7 +130,7 @@ func dialGit(ctx context.Context, loc location) (session, error) {
 	if loc.port != defaultPorts["git"] {
 		host = net.JoinHostPort(loc.host, loc.port)
 	}
-	hello := packp.GitProtoRequest{RequestCommand: transport.UploadPackServiceName, Pathname: loc.endpoint.Path, Host: host}
+	hello := packp.GitProtoRequest{RequestCommand: service, Pathname: loc.endpoint.Path, Host: host}
 	_ = hello.Encode(conn) // where it fails, the answer or its lack says why
 	return &stream{in: stayingOpen{conn}, out: bufio.NewReader(conn), hangUp: end}, nil
 }
@@ -138,10 +141,10 @@ type stayingOpen struct{ io.Writer }
 
 func (stayingOpen) Close() error { return nil }
 
-// dialSSH begins a session over ssh. As go-git's do, it goes by the proxy of
+// dialSSH begins a session with a service over ssh. As go-git's do, it goes by the proxy of
 // $ALL_PROXY, and to the host and port that the user's ssh config has for
 // the URL's.
-func dialSSH(ctx context.Context, loc location, auth *sshAuth) (_ session, err error) {
+func dialSSH(ctx context.Context, loc location, auth *sshAuth, service string) (_ *stream, err error) {
 	config, err := auth.ClientConfig()
 	if err != nil {
 		return nil, err
@@ -183,7 +186,7 @@ func dialSSH(ctx context.Context, loc location, auth *sshAuth) (_ session, err e
 	}
 	var stderr complaint
 	remote.Stderr = &stderr
-	if err := remote.Start(transport.UploadPackServiceName + " " + shellQuote(loc.endpoint.Path)); err != nil {
+	if err := remote.Start(service + " " + shellQuote(loc.endpoint.Path)); err != nil {
 		return nil, err
 	}
 	besides := func() string {

@@ -150,7 +150,7 @@ func (w *walker) walk(ctx context.Context, tree plumbing.Hash, dir string, depth
 		return context.Cause(ctx)
 	}
 	if depth > w.limits.Depth {
-		return fmt.Errorf("%s: directories are nested more than %d deep", dir, w.limits.Depth)
+		return fmt.Errorf("%s: directories are nested more than %d deep", shorten(dir), w.limits.Depth)
 	}
 	entries, err := readTree(w, tree)
 	if err != nil {

@@ -107,7 +107,7 @@ func lockUpstream(_ context.Context, j *Job) (kptpkg.Tree, error) {
 		switch l := j.Lock; {
 		case l == nil:
 		case l.OCI != nil:
-			k.SetUpstream(kptpkg.Upstream{Type: "oci", UpdateStrategy: strategy, OCI: &kptpkg.OCI{Image: j.Task.Clone.UpstreamRef.OCI.Image}})
+			k.SetUpstream(kptpkg.Upstream{Type: "oci", UpdateStrategy: strategy, OCI: &kptpkg.OCI{Image: l.OCI.Ref}})
 			k.SetUpstreamLock(kptpkg.UpstreamLock{Type: "oci", OCI: &kptpkg.OCI{Image: l.OCI.Image}})
 		default:
 			git := l.Git

@@ -18,6 +18,8 @@ var Kinds = []Kind{
 	{"eval", []Mutation{Eval, Render}},
 	// run the package's pipeline
 	{"render", []Mutation{Render}},
+	// run one function as a tool
+	{"tool_call", []Mutation{Eval}},
 }
 
 // Find returns the kind of that name.

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,21 +10,25 @@ import (
 	"github.com/stoop-dev/stoop/orchestration/repository"
 )
 
-// Registered finds package revisions by their names in the git repositories that
-// are declared. It may be used concurrently.
+// Registered finds package revisions by their names in the repositories that are
+// declared. It may be used concurrently.
 type Registered struct {
-	// Client reads the repositories, and holds what may be read.
+	// Client reads git repositories, and holds what may be read.
 	Client *repository.Git
+	// OCI reads registries, and holds what may be read; nil: none can be read.
+	OCI *repository.OCI
 	// Repositories are the declared ones.
 	Repositories []Repository
 	// Credentials resolves the repositories' secrets; nil: none can be named.
 	Credentials Credentials
 }
 
-// Repository is a declared git repository of package revisions.
+// Repository is a declared repository of package revisions: a git repository, or
+// a registry.
 type Repository struct {
 	Namespace string // "" is any
 	Name      string // a DNS label: what names of its revisions begin with
+	Registry  string // HOST[:PORT][/PATH] of a registry; "" is a git repository
 	Repo      string // URL or path, as in [GitRef]
 	Branch    string // "" means main
 	Directory string // where its packages are; "" is the root
@@ -72,19 +77,17 @@ func (r Registered) Reference(ctx context.Context, namespace, name string) (Ref,
 }
 
 func (r Registered) in(ctx context.Context, repo Repository, namespace, name string) (Ref, error) {
-	reg := repository.Registration{Name: repo.Name, Repo: repo.Repo, Branch: repo.Branch, Directory: repo.Directory}
-	if repo.Secret != "" {
-		if r.Credentials == nil {
-			return Ref{}, fmt.Errorf("secret %q: no credentials are allowed; allow them with --credentials-dir=DIR or STOOP_CREDENTIALS_DIR=DIR", repo.Secret)
-		}
-		if repo.Namespace != "" {
-			namespace = repo.Namespace
-		}
-		var err error
-		if reg.Credential, err = r.Credentials.Credential(ctx, namespace, repo.Secret); err != nil {
-			return Ref{}, fmt.Errorf("secret %q: %w", repo.Secret, err)
-		}
+	cred, err := r.credential(ctx, repo, namespace)
+	if err != nil {
+		return Ref{}, err
 	}
+	if repo.Registry != "" {
+		if r.OCI == nil {
+			return Ref{}, errors.New("it is a registry, and there is no client for registries")
+		}
+		return r.inRegistry(ctx, repository.OCIRegistration{Name: repo.Name, Registry: repo.Registry, Credential: cred}, name)
+	}
+	reg := repository.Registration{Name: repo.Name, Repo: repo.Repo, Branch: repo.Branch, Directory: repo.Directory, Credential: cred}
 	rev, err := r.Client.Revision(ctx, reg, name)
 	switch {
 	case err != nil:
@@ -95,6 +98,34 @@ func (r Registered) in(ctx context.Context, repo Repository, namespace, name str
 		return Ref{}, fmt.Errorf("%q is a %s, and only published revisions can be used: publish it, or %s", name, rev.Lifecycle, r.instead(ctx, reg, rev))
 	}
 	return Ref{Type: TypeGit, Git: &GitRef{Repo: repo.Repo, Ref: rev.Ref, Directory: rev.Directory, Credential: reg.Credential}}, nil
+}
+
+func (r Registered) inRegistry(ctx context.Context, reg repository.OCIRegistration, name string) (Ref, error) {
+	rev, err := r.OCI.Revision(ctx, reg, name)
+	switch {
+	case err != nil:
+		return Ref{}, err
+	case !rev.IsPublished():
+		return Ref{}, fmt.Errorf("%q is a %s, and only published revisions can be used: publish it, or name another", name, rev.Lifecycle)
+	}
+	return Ref{Type: TypeOCI, OCI: &OCIRef{Image: rev.Image, Credential: reg.Credential}}, nil
+}
+
+// credential resolves a repository's secret, nil when it names none.
+func (r Registered) credential(ctx context.Context, repo Repository, namespace string) (*repository.Credential, error) {
+	switch {
+	case repo.Secret == "":
+		return nil, nil
+	case r.Credentials == nil:
+		return nil, fmt.Errorf("secret %q: no credentials are allowed; allow them with --credentials-dir=DIR or STOOP_CREDENTIALS_DIR=DIR", repo.Secret)
+	case repo.Namespace != "":
+		namespace = repo.Namespace
+	}
+	cred, err := r.Credentials.Credential(ctx, namespace, repo.Secret)
+	if err != nil {
+		return nil, fmt.Errorf("secret %q: %w", repo.Secret, err)
+	}
+	return cred, nil
 }
 
 // instead says which revision of the same package could be named.

@@ -71,6 +71,13 @@ func (r *Repo) Git(args ...string) string {
 	return command(r.t, r.Dir, "", args...)
 }
 
+// Import makes what a stream in the format of git fast-import says: for many
+// commits at once.
+func (r *Repo) Import(stream string) {
+	r.t.Helper()
+	command(r.t, r.Dir, stream, "fast-import", "--quiet")
+}
+
 // Commit makes the entries the whole content of a new commit of branch, and
 // returns its hash.
 func (r *Repo) Commit(branch string, entries ...Entry) string {

@@ -1,0 +1,315 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/mail"
+	"os"
+	"os/exec"
+	"os/user"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"github.com/stoop-dev/stoop/orchestration"
+	"github.com/stoop-dev/stoop/orchestration/api"
+	"github.com/stoop-dev/stoop/orchestration/kptdir"
+	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+	"github.com/stoop-dev/stoop/orchestration/repository"
+)
+
+// rpkgFlags are those of all rpkg commands.
+type rpkgFlags struct {
+	repos     []string
+	namespace string
+	user      string
+}
+
+func (f *rpkgFlags) flags(fs *pflag.FlagSet, getenv func(string) string) {
+	var def []string
+	if v := getenv("STOOP_REPOS"); v != "" {
+		def = strings.Split(v, ",")
+	}
+	fs.StringSliceVar(&f.repos, "repos", def, "`FILE|DIR,...` with the Repository objects; naming them is leave to use their repositories (environment: STOOP_REPOS)")
+	fs.StringVarP(&f.namespace, "namespace", "n", "", "only repositories and revisions of this `NAMESPACE`")
+	fs.StringVar(&f.user, "user", "", "`\"NAME <EMAIL>\"` of who makes the change (default: as git has it)")
+	fs.Lookup("repos").DefValue = "[]"
+}
+
+func (a *app) rpkgCommand() *cobra.Command {
+	var f rpkgFlags
+	cmd := &cobra.Command{
+		Use:     "rpkg",
+		Aliases: []string{"rpackage"},
+		Short:   "Manage package revisions in repositories: porchctl's verbs on git itself",
+		Long: `Lists, makes, changes, publishes and deletes the package revisions of registered
+repositories, in Porch's layout and without its server. Repositories are declared by
+Repository objects (config.porch.kpt.dev/v1alpha1) in the files that --repos names.`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError("unknown command %q: run `stoop rpkg --help` for the commands", args[0])
+			}
+			return cmd.Help()
+		},
+	}
+	f.flags(cmd.PersistentFlags(), a.getenv)
+	cmd.AddCommand(
+		a.rpkgGetCommand(&f), a.rpkgInitCommand(&f), a.rpkgCloneCommand(&f), a.rpkgCopyCommand(&f), a.rpkgUpgradeCommand(&f),
+		a.rpkgPullCommand(&f), a.rpkgPushCommand(&f),
+		a.rpkgProposeCommand(&f), a.rpkgApproveCommand(&f), a.rpkgRejectCommand(&f), a.rpkgProposeDeleteCommand(&f), a.rpkgDeleteCommand(&f),
+	)
+	return cmd
+}
+
+// rpkg is one rpkg command at work.
+type rpkg struct {
+	*app
+	*rpkgFlags
+	engine *orchestration.Engine
+	opener *repository.Opener
+}
+
+// withEngine runs a command with the engine that the flags make. Naming a
+// repository in --repos is leave to use it, and so is naming one more on the
+// command line.
+func (a *app) withEngine(ctx context.Context, f *rpkgFlags, named string, do func(*rpkg) error) error {
+	if len(f.repos) == 0 {
+		return usageError("no repository is known: name files with Repository objects by --repos or STOOP_REPOS")
+	}
+	repos, err := a.readRepositories(ctx, f.repos)
+	if err != nil {
+		return err
+	}
+	who, err := a.author(ctx, f.user)
+	if err != nil {
+		return err
+	}
+	access, err := accessToAll(repos, named)
+	if err != nil {
+		return err
+	}
+	h, done, err := a.handler("")
+	if err != nil {
+		return err
+	}
+	defer done()
+	git := a.git(access, true)
+	h.Upstream = upstreams(git, a.oci(git))
+	r := &rpkg{app: a, rpkgFlags: f, opener: a.opener(git)}
+	r.engine = &orchestration.Engine{
+		Handler: h, Opener: r.opener, Repositories: repos,
+		User: func(context.Context) repository.Author { return who },
+	}
+	r.opener.Changed = r.engine.Refreshed
+	return errors.Join(do(r), r.opener.Close())
+}
+
+// opener opens repositories with a client, those in registries as far as it may
+// go.
+func (a *app) opener(git *repository.Git) *repository.Opener {
+	o := &repository.Opener{
+		Git: git, OCI: a.oci(git),
+		Warn: func(err error) { fmt.Fprintf(a.err, "warning: %s\n", oneLine(err.Error())) },
+	}
+	if dir := a.sources.credentialsDir; dir != "" {
+		o.Credentials = &repository.CredentialsDir{Dir: dir}
+	}
+	return o
+}
+
+// accessToAll is what a person permits by naming repositories.
+func accessToAll(repos []*api.Repository, named string) (repository.Access, error) {
+	var all repository.Access
+	var places []string
+	for _, repo := range repos {
+		switch s := repo.Spec; {
+		case s.Git != nil:
+			places = append(places, s.Git.Repo)
+		case s.OCI != nil:
+			host, _, _ := strings.Cut(s.OCI.Registry, "/")
+			all.Network = append(all.Network, host)
+		}
+	}
+	if named != "" {
+		places = append(places, named)
+	}
+	for _, place := range places {
+		one, err := repository.AccessTo(place)
+		if err != nil {
+			return all, err
+		}
+		all.Network = append(all.Network, one.Network...)
+		all.FileRepos = append(all.FileRepos, one.FileRepos...)
+	}
+	return all, nil
+}
+
+// readRepositories reads the Repository objects of files and directories.
+func (a *app) readRepositories(ctx context.Context, names []string) ([]*api.Repository, error) {
+	var repos []*api.Repository
+	seen := map[string]string{} // the file of each
+	for _, name := range names {
+		files, err := a.repositoryFiles(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range files {
+			found, err := repositoriesIn(f)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", f.Path(), err)
+			}
+			for _, repo := range found {
+				key := repo.Metadata.Namespace + "/" + repo.Metadata.Name
+				if other, twice := seen[key]; twice {
+					return nil, fmt.Errorf("%s: Repository %s is declared in %s too: keep one", f.Path(), repo.Metadata.Name, other)
+				}
+				seen[key] = f.Path()
+				repos = append(repos, repo)
+			}
+		}
+	}
+	if len(repos) == 0 {
+		return nil, fmt.Errorf("%s: no Repository object (%s) is there: write one, or name another file by --repos", strings.Join(names, ", "), api.PorchConfigV1Alpha1)
+	}
+	return repos, nil
+}
+
+// repositoryFiles are the files that --repos means, with paths as the user wrote
+// them.
+func (a *app) repositoryFiles(ctx context.Context, name string) ([]*kptpkg.File, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, usageError("--repos: %v", err)
+	}
+	if !info.IsDir() {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		return []*kptpkg.File{kptpkg.NewFile(name, kptpkg.Regular, text)}, nil
+	}
+	tree, err := kptdir.Read(ctx, name, a.sources.directoryLimits())
+	if err != nil {
+		return nil, err
+	}
+	var files []*kptpkg.File
+	for _, p := range tree.Paths() {
+		if f := tree.File(p); f.IsYAML() && path.Base(p) != kptpkg.KptfileName {
+			files = append(files, f.At(path.Join(name, p)))
+		}
+	}
+	return files, nil
+}
+
+// repositoriesIn are the Repository objects of a file; other documents may be
+// anything.
+func repositoriesIn(f *kptpkg.File) ([]*api.Repository, error) {
+	var repos []*api.Repository
+	line := 1
+	for _, d := range f.Docs() {
+		first := line
+		text, err := d.Bytes()
+		if err != nil {
+			return nil, err
+		}
+		line += bytes.Count(text, []byte("\n"))
+		if !bytes.Contains(text, []byte("config.porch.kpt.dev")) {
+			continue
+		}
+		root, err := d.Root()
+		if err != nil {
+			return nil, errors.New(kptpkg.ShiftLines(err.Error(), first-1))
+		}
+		obj, err := api.Decode(root, first)
+		if err != nil {
+			return nil, err
+		}
+		repo, ok := obj.(*api.Repository)
+		if !ok {
+			continue // it only mentions the group
+		}
+		if err := repo.Validate(); err != nil {
+			return nil, err
+		}
+		repos = append(repos, repo)
+	}
+	return repos, nil
+}
+
+// author is who makes changes: the one named, else whom git would name as author,
+// else the user of the process.
+func (a *app) author(ctx context.Context, named string) (repository.Author, error) {
+	if named != "" {
+		if addr, err := mail.ParseAddress(named); err == nil {
+			return repository.Author{Name: addr.Name, Email: addr.Address}, nil
+		}
+		if strings.ContainsAny(named, "<>\n") {
+			return repository.Author{}, usageError("--user is %q: write \"NAME <EMAIL>\"", named)
+		}
+		return repository.Author{Name: named}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	// "NAME <EMAIL> SECONDS ZONE"; an error when git is missing or knows nobody
+	if out, err := exec.CommandContext(ctx, "git", "var", "GIT_AUTHOR_IDENT").Output(); err == nil {
+		name, rest, _ := strings.Cut(string(out), " <")
+		if email, _, ok := strings.Cut(rest, ">"); ok {
+			return repository.Author{Name: name, Email: email}, nil
+		}
+	}
+	if name := a.getenv("GIT_AUTHOR_NAME"); name != "" {
+		return repository.Author{Name: name, Email: a.getenv("GIT_AUTHOR_EMAIL")}, nil
+	}
+	if u, err := user.Current(); err == nil {
+		return repository.Author{Name: u.Username}, nil
+	}
+	return repository.Author{}, nil
+}
+
+// revision is the package revision of that name.
+func (r *rpkg) revision(ctx context.Context, name string) (orchestration.Revision, error) {
+	repo, _, _ := strings.Cut(name, ".")
+	list, err := r.engine.ListPackageRevisions(ctx, orchestration.Filter{
+		Namespace: r.namespace, Repository: repo, Filter: repository.Filter{Name: name}})
+	switch {
+	case err != nil:
+		return orchestration.Revision{}, err
+	case len(list) == 0:
+		return orchestration.Revision{}, fmt.Errorf("package revision %q %w: `stoop rpkg get` lists those that there are", name, repository.ErrNotFound)
+	}
+	return list[len(list)-1], nil // a placeholder or draft of the same name comes first
+}
+
+// forEach does something with each name, all of them even when some fail.
+func forEach(names []string, do func(name string) error) error {
+	var errs []error
+	for _, name := range names {
+		errs = append(errs, do(name))
+	}
+	return errors.Join(errs...)
+}
+
+// someArgs wants at least one argument.
+func someArgs(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usageError("%s takes %s: run `%s --help`", cmd.CommandPath(), what, cmd.CommandPath())
+		}
+		return nil
+	}
+}
+
+// rangeArgs wants a number of arguments.
+func rangeArgs(from, to int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < from || len(args) > to {
+			return usageError("%s takes %s: run `%s --help`", cmd.CommandPath(), what, cmd.CommandPath())
+		}
+		return nil
+	}
+}

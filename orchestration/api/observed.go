@@ -1,0 +1,46 @@
+package api
+
+import (
+	"reflect"
+
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// Digest is the digest of what a task does, in hex, canonical as in
+// [PackageRevision.TaskDigest]: its type, target, member, inputs and outputs.
+// How it is scheduled is no part of it.
+func (s *TaskSpec) Digest() string {
+	return digest(&TaskSpec{
+		Type: s.Type, Target: s.Target, Inputs: s.Inputs, Outputs: s.Outputs,
+		Init: s.Init, Clone: s.Clone, Edit: s.Edit, Upgrade: s.Upgrade, Replace: s.Replace, Eval: s.Eval,
+		ToolCall: s.ToolCall, Atomic: s.Atomic, LLMCall: s.LLMCall, Compound: s.Compound,
+	})
+}
+
+// PorchTask is the task as a PackageRevision has it, of a type that it can have.
+func (s *TaskSpec) PorchTask() (t Task, ok bool) {
+	t = Task{Type: TaskType(s.Type), Init: s.Init, Clone: s.Clone, Edit: s.Edit}
+	if s.Upgrade != nil {
+		t.Upgrade = &s.Upgrade.UpgradeTask
+	}
+	switch s.Type {
+	case WorkInit, WorkClone, WorkEdit, WorkUpgrade:
+		return t, true
+	}
+	return Task{}, false
+}
+
+// DidYouMean is `; did you mean "x"?` for the known name closest to what was
+// written, empty when none is close.
+func DidYouMean(written string, known []string) string { return didYouMean(written, known) }
+
+// ValueNode is a value made of maps, lists and scalars as YAML.
+func ValueNode(v any) *yaml.Node { return encode(reflect.ValueOf(v)) }
+
+// Value is YAML as maps, lists, strings, int64, float64, booleans and nil.
+func Value(n *yaml.Node) (any, error) {
+	d := newDecoder(n, 0)
+	var v any
+	d.value(content(n), reflect.ValueOf(&v).Elem(), nil)
+	return v, d.err()
+}

@@ -1,0 +1,106 @@
+package orchestration
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+	"github.com/stoop-dev/stoop/orchestration/upstream"
+)
+
+// Link says what a package revision was made of.
+type Link struct {
+	// Upstream is the published revision that its Kptfile is locked to; nil when
+	// that is none of those that were given.
+	Upstream *Revision
+	// Place is where its Kptfile says that it comes from; "" when from nowhere.
+	Place string
+	// Strategy is how its Kptfile wants it to be upgraded; "" when it says nothing.
+	Strategy string
+}
+
+// Upstreams returns what each of the revisions was made of, looking for it among
+// all. Both are lists of [Engine.ListPackageRevisions].
+func (e *Engine) Upstreams(ctx context.Context, revisions, all []Revision) ([]Link, error) {
+	upstreams := make(map[string]*Revision, len(all))
+	for i := range all {
+		r, err := e.registered(ctx, all[i])
+		if err != nil {
+			return nil, err
+		}
+		if l := r.lock(); l != nil && all[i].IsPublished() {
+			upstreams[placeOf(kptfileLock(*l))] = &all[i]
+		}
+	}
+	links := make([]Link, len(revisions))
+	for i, rev := range revisions {
+		r, err := e.registered(ctx, rev)
+		if err != nil {
+			return nil, err
+		}
+		k, err := r.kptfile(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if k.Upstream != nil {
+			links[i].Strategy = k.Upstream.UpdateStrategy
+		}
+		if k.UpstreamLock != nil {
+			links[i].Place = placeOf(*k.UpstreamLock)
+			links[i].Upstream = upstreams[links[i].Place]
+		}
+	}
+	return links, nil
+}
+
+// registered is a listed revision with where it is kept.
+func (e *Engine) registered(ctx context.Context, rev Revision) (registered, error) {
+	repo, err := e.repository(rev.Namespace, rev.Repository)
+	if err != nil {
+		return registered{}, err
+	}
+	r, err := e.Opener.Open(ctx, repo)
+	if err != nil {
+		return registered{}, fmt.Errorf("registered repository %s: %w", rev.Repository, err)
+	}
+	return registered{rev, repo, r}, nil
+}
+
+// kptfile is the revision's Kptfile.
+func (r registered) kptfile(ctx context.Context) (*kptpkg.Kptfile, error) {
+	pkg, err := r.open.Resources(ctx, r.Revision.Revision)
+	if err != nil {
+		return nil, fmt.Errorf("package revision %q: %w", r.Name(), err)
+	}
+	k, err := pkg.Kptfile(".")
+	if err != nil {
+		return nil, fmt.Errorf("package revision %q: %w", r.Name(), err)
+	}
+	return k, nil
+}
+
+// kptfileLock is a lock as Kptfiles have it.
+func kptfileLock(l upstream.Lock) kptpkg.UpstreamLock {
+	lock := kptpkg.UpstreamLock{Type: string(l.Type)}
+	if l.Git != nil {
+		lock.Git = &kptpkg.GitLock{Repo: l.Git.Repo, Directory: l.Git.Directory, Ref: l.Git.Ref, Commit: l.Git.Commit}
+	}
+	if l.OCI != nil {
+		lock.OCI = &kptpkg.OCI{Image: l.OCI.Image}
+	}
+	return lock
+}
+
+// placeOf is a lock as text, the same for all that name one place alike; "" for
+// a lock on nothing that can be named so.
+func placeOf(l kptpkg.UpstreamLock) string {
+	switch {
+	case l.Git != nil:
+		repo := strings.TrimSuffix(strings.TrimRight(l.Git.Repo, "/"), ".git")
+		return repo + "/" + strings.Trim(l.Git.Directory, "/") + "@" + l.Git.Ref
+	case l.OCI != nil:
+		return l.OCI.Image
+	}
+	return ""
+}

@@ -1,0 +1,190 @@
+package orchestration
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/stoop-dev/stoop/orchestration/api"
+	"github.com/stoop-dev/stoop/orchestration/dag"
+)
+
+// carryOut works through the orders as one graph: each job and each task is a
+// step, a plan is a step with a graph of its own.
+func (r *run) carryOut(ctx context.Context) {
+	report, err := dag.Run(ctx, r.graph(), dag.Options{
+		Observe: r.observe, Suspend: r.opts.Suspend, Kill: r.opts.Kill,
+	})
+	if report == nil {
+		r.fault = bug(err)
+		return
+	}
+	r.graphReport = report
+	r.settled(report)
+	for _, s := range report.Steps {
+		j := r.bySteps[s.Step]
+		if j == nil || j.err != nil || j.action == ActionNone {
+			continue
+		}
+		switch s.State {
+		case dag.Blocked:
+			i := slices.IndexFunc(j.needs, func(n *job) bool { return n.err != nil })
+			j.err = j.fail("", fmt.Sprintf("not carried out: it needs %s %s in %s, which failed", j.needs[i].object.Ref().Kind, j.needs[i].name(), j.needs[i].file))
+		case dag.Cancelled:
+			j.err = j.fail("", "not carried out: "+cmp.Or(s.Reason, "cancelled"))
+		case dag.Failed:
+			j.err = j.about(s.Err) // it panicked, or never returned
+		case dag.Pending, dag.Ready:
+			j.err = j.fail("", "not carried out: the time is up")
+		}
+	}
+}
+
+// graph is the workspace's orders as a graph.
+func (r *run) graph() *dag.Graph {
+	g := &dag.Graph{Parallel: r.opts.Parallel}
+	if g.Parallel == 0 {
+		g.Parallel = defaultParallel
+		for _, p := range r.plans {
+			g.Parallel = max(g.Parallel, p.spec.Parallelism)
+		}
+	}
+	for _, j := range r.jobs {
+		g.Steps = append(g.Steps, r.stepOf(j))
+	}
+	g.Steps = append(g.Steps, r.planSteps()...)
+	return g
+}
+
+// arrangeAll finds out what the jobs need, and names their steps.
+func (r *run) arrangeAll() {
+	r.bySteps = make(map[string]*job, len(r.jobs))
+	for _, j := range r.jobs {
+		r.arrange(j)
+		j.step = stepName(j, r.bySteps)
+		r.bySteps[j.step] = j
+	}
+}
+
+// observe looks at the events of a run. A package goes into the workspace with
+// the event that says that its job or task has ended, so that at every event the
+// workspace is what those have made that have ended, and nothing else.
+func (r *run) observe(e dag.Event) {
+	if e.To.Ended() {
+		r.ended[e.Step] = true
+		if j := r.bySteps[e.Step]; j != nil && j.pkg != nil && (j.err == nil || j.saved) {
+			r.store.replace(j.target, *j.pkg)
+		}
+		if w := r.byPath[e.Step]; w != nil && w.next != nil && e.To == dag.Completed {
+			r.store.replace(w.target(), *w.next)
+		}
+	}
+	if r.opts.Observe != nil {
+		r.opts.Observe(e)
+	}
+	if r.opts.Save != nil && e.To == dag.Completed && !e.Clean {
+		r.checkpoint(e)
+	}
+}
+
+// checkpoint keeps what is finished so far: at once when an agent's work is done,
+// which nobody wants to pay for twice, else now and then.
+func (r *run) checkpoint(e dag.Event) {
+	if len(r.plans)+len(r.works) == 0 {
+		return
+	}
+	w := r.byPath[e.Step]
+	dear := w != nil && (w.spec.Type == api.WorkAtomic || w.spec.Type == api.WorkLLMCall)
+	if !dear && time.Since(r.saved) < max(time.Second, 20*r.saving) {
+		return
+	}
+	began := time.Now()
+	ws, err := r.recordedTree(true)
+	if err == nil {
+		err = r.opts.Save(ws)
+	}
+	if err != nil && r.saveErr == nil {
+		r.saveErr = fmt.Errorf("keeping what is finished: %w", err)
+	}
+	r.saved = time.Now()
+	r.saving = r.saved.Sub(began)
+}
+
+// stepName is a name for the job's step that no other has.
+func stepName(j *job, taken map[string]*job) string {
+	name := j.object.Ref().Kind + ":" + j.name()
+	if ns := j.object.Ref().Namespace; ns != "" {
+		name += ":" + ns
+	}
+	for i := 2; taken[name] != nil; i++ { // the same object twice: an error of both
+		name = fmt.Sprintf("%s:%d", name, i)
+	}
+	return name
+}
+
+// stepOf is a job as a step of the graph.
+func (r *run) stepOf(j *job) dag.Step {
+	s := dag.Step{Name: j.step, Do: func(ctx context.Context, _ dag.Inputs) (dag.Result, error) {
+		if j.works() {
+			r.do(ctx, j)
+		}
+		return dag.Result{Clean: j.action == ActionNone}, j.err
+	}}
+	if j.err == nil && j.action != ActionNone {
+		for _, n := range j.needs {
+			s.Needs = append(s.Needs, dag.Need{Step: n.step})
+		}
+	}
+	return s
+}
+
+// arrange finds the jobs that have to be done before j: those that hold its
+// target, that it goes on from, or whose packages its tasks name. Jobs that need
+// each other in a circle fail.
+func (r *run) arrange(j *job) {
+	switch {
+	case j.arranged:
+		return
+	case j.arranging:
+		j.err = cmp.Or(j.err, j.fail("spec.tasks", "the package revisions that its tasks name need this one in turn: break the circle"))
+		return
+	}
+	j.arranging = true
+	for d := j.target; d != "." && d != ""; {
+		d = path.Dir(d)
+		j.needs = append(j.needs, r.holding(d)...)
+	}
+	if j.before != nil {
+		j.needs = append(j.needs, j.before)
+	}
+	// on one target: what makes the package, what replaces it, what updates it
+	for _, d := range r.holding(j.target) {
+		if d != j && (j.resources != nil && d.resources == nil && d.action != ActionUpdate ||
+			j.action == ActionUpdate && d.resources != nil) {
+			j.needs = append(j.needs, d)
+		}
+	}
+	for _, name := range j.references() {
+		if d := r.byName(j.revision.Metadata.Namespace, name); d != nil && d != j && !slices.Contains(j.needs, d) {
+			j.needs = append(j.needs, d)
+		}
+	}
+	for _, d := range j.needs {
+		r.arrange(d)
+	}
+	j.arranged = true
+}
+
+// holding are the orders whose target is dir.
+func (r *run) holding(dir string) []*job {
+	if r.targets == nil {
+		r.targets = map[string][]*job{}
+		for _, j := range r.jobs {
+			r.targets[j.target] = append(r.targets[j.target], j)
+		}
+	}
+	return r.targets[dir]
+}

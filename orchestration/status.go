@@ -1,0 +1,478 @@
+package orchestration
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/stoop-dev/stoop/fn"
+	"github.com/stoop-dev/stoop/internal/yamldoc"
+	"github.com/stoop-dev/stoop/orchestration/api"
+	"github.com/stoop-dev/stoop/orchestration/dag"
+	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// settled gives all tasks and plans what the graph's report says of them.
+func (r *run) settled(rep *dag.Report) {
+	at := make(map[string]dag.StepReport, len(rep.Steps))
+	for _, s := range rep.Steps {
+		at[s.Step] = s
+	}
+	for w := range r.allWorks() {
+		w.state = at[w.path]
+		if w.inner != nil {
+			w.inner.state = w.state
+		}
+	}
+	for _, p := range r.plans {
+		p.state = at[p.path]
+	}
+}
+
+// planDocs are the objects of plans and tasks with their statuses; running says
+// that the run isn't over.
+func (r *run) planDocs(running bool) ([]placedDoc, error) {
+	contents := map[string]string{} // digests by target
+	content := func(target string) (string, error) {
+		d, ok := contents[target]
+		if !ok {
+			var err error
+			if d, err = contentDigest(r.store.pkg(target)); err != nil {
+				return "", err
+			}
+			contents[target] = d
+		}
+		return d, nil
+	}
+	var docs []placedDoc
+	put := func(o *order, was, is api.Object, st *yaml.Node) error {
+		if isEqual(was, is) {
+			return nil
+		}
+		d, err := withStatus(o.doc, st)
+		if err == nil {
+			docs = append(docs, placedDoc{o.file, o.number, d})
+		}
+		return err
+	}
+	task := func(w *work) error {
+		t, own := w.object.(*api.PlanTask)
+		if !own || w.plan != nil && w.plan.outer != nil {
+			return nil
+		}
+		st, err := r.statusOf(w, content, running)
+		if err != nil {
+			return err
+		}
+		return put(w.order, &api.PlanTask{Status: t.Status}, &api.PlanTask{Status: st}, statusNode(&api.PlanTask{Status: st}))
+	}
+	for _, w := range r.works {
+		if err := task(w); err != nil {
+			return nil, err
+		}
+	}
+	for _, p := range r.plans {
+		for _, w := range p.works {
+			if err := task(w); err != nil {
+				return nil, err
+			}
+		}
+		st, err := r.planStatus(p, content, running)
+		if err != nil {
+			return nil, err
+		}
+		was := p.object.(*api.Plan).Status
+		if err := put(p.order, &api.Plan{Status: was}, &api.Plan{Status: st}, statusNode(&api.Plan{Status: st})); err != nil {
+			return nil, err
+		}
+	}
+	return docs, nil
+}
+
+// isEqual compares objects by their YAML.
+func isEqual(a, b api.Object) bool {
+	return yamlText(api.Node(a)) == yamlText(api.Node(b))
+}
+
+func yamlText(n *yaml.Node) string {
+	s, err := yaml.NewRNode(n).String()
+	if err != nil {
+		return err.Error()
+	}
+	return s
+}
+
+// statusNode is the status of an object, nil when it is empty.
+func statusNode(o api.Object) *yaml.Node {
+	f := yaml.NewRNode(api.Node(o)).Field("status")
+	if f == nil {
+		return nil
+	}
+	return f.Value.YNode()
+}
+
+// withStatus is a document with another status.
+func withStatus(d *yamldoc.Doc, st *yaml.Node) (*yamldoc.Doc, error) {
+	root, err := d.Copy()
+	if err != nil {
+		return nil, err
+	}
+	n := yaml.NewRNode(root)
+	if st == nil {
+		err = n.PipeE(yaml.Clear("status"))
+	} else {
+		err = n.PipeE(yaml.SetField("status", yaml.NewRNode(st)))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d.With(root), nil
+}
+
+// statusOf is a task's status after the run.
+func (r *run) statusOf(w *work, content func(string) (string, error), running bool) (api.TaskStatus, error) {
+	st := w.was
+	kept := func() { // what it was when it completed outlives what came after
+		st = api.TaskStatus{}
+		if !w.was.Mock {
+			st.Outputs, st.Observed = w.was.Outputs, w.was.Observed
+		}
+	}
+	state := w.state.State
+	finished := !running || r.ended[w.path] // else it is at work and nobody may look
+	if running {
+		state = dag.Pending
+		if finished && w.done {
+			state = dag.Completed
+		}
+	}
+	completed := w.was.Phase == dag.Completed.String()
+	switch {
+	case state == dag.Completed && !w.done: // a gate that is part of dag
+		st = api.TaskStatus{Phase: state.String()}
+	case state == dag.Completed && w.clean:
+		st.Phase = state.String()
+		st.Code, st.Message, st.Attempts = "", "", 0
+	case state == dag.Completed && r.opts.Mock:
+		if w.was.Observed == nil || w.was.Mock {
+			st = api.TaskStatus{Phase: state.String(), Mock: true, Outputs: w.outputs}
+		}
+	case state == dag.Completed:
+		st = api.TaskStatus{Phase: state.String(), Outputs: w.outputs}
+		if w.seen != nil {
+			seen := *w.seen
+			st.Observed = &seen
+		}
+	case running, completed && (state == dag.Cancelled || !state.Ended()):
+		// it hasn't had its turn
+	case state == dag.Failed:
+		kept()
+		st.Phase, st.Attempts = state.String(), w.state.Attempts
+		err := w.state.Err
+		if de, ok := errors.AsType[*dag.Error](err); ok && de.Err != nil && de.Code != dag.RetriesExhausted {
+			err = de.Err
+		}
+		st.Code, st.Message = codeOf(w.state), firstLine(err)
+	default:
+		kept()
+		st.Phase, st.Message = state.String(), w.state.Reason
+		if state == dag.Cancelled {
+			st.Code = string(dag.CancelledRun)
+		}
+	}
+	if st.Observed != nil && w.onChange() && w.target() != "" && finished && w.done && !r.opts.Mock {
+		d, err := content(w.target())
+		if err != nil {
+			return st, err
+		}
+		if d != st.Observed.Content {
+			seen := *st.Observed
+			seen.Content = d
+			st.Observed = &seen
+		}
+	}
+	if w.inner != nil {
+		st.Tasks = nil
+		var err error
+		if st.Tasks, err = r.inlineStatuses(w.inner, content, running); err != nil {
+			return st, err
+		}
+	}
+	return st, nil
+}
+
+// inlineStatuses are the states of the tasks that have no object of their own.
+func (r *run) inlineStatuses(p *plan, content func(string) (string, error), running bool) ([]api.InlineTaskStatus, error) {
+	var out []api.InlineTaskStatus
+	for _, w := range p.works {
+		if _, own := w.object.(*api.PlanTask); own && p.outer == nil {
+			continue
+		}
+		st, err := r.statusOf(w, content, running)
+		if err != nil {
+			return nil, err
+		}
+		if st.Phase != "" {
+			out = append(out, api.InlineTaskStatus{Name: w.name, TaskStatus: st})
+		}
+	}
+	return out, nil
+}
+
+// planStatus is a plan's status after the run.
+func (r *run) planStatus(p *plan, content func(string) (string, error), running bool) (api.PlanStatus, error) {
+	tasks, err := r.inlineStatuses(p, content, running)
+	if err != nil {
+		return api.PlanStatus{}, err
+	}
+	st := api.PlanStatus{Tasks: tasks, Mock: r.opts.Mock && !running}
+	if running {
+		st.Phase = "Running"
+		return st, nil
+	}
+	st.Phase = p.state.State.String()
+	if !p.state.State.Ended() {
+		st.Phase = string(dag.PlanSuspended)
+		st.Message = p.waiting()
+	}
+	if p.state.State == dag.Failed || p.state.State == dag.Cancelled {
+		st.Message = cmp.Or(p.summary(), p.state.Reason)
+	}
+	st.Counts = p.counts()
+	if st.Mock && !p.mocked() {
+		st.Mock = false
+	}
+	return st, nil
+}
+
+// mocked says whether some task of the plan was not really done.
+func (p *plan) mocked() bool {
+	return slices.ContainsFunc(p.works, func(w *work) bool {
+		return w.done && !w.clean || w.inner != nil && w.inner.mocked()
+	})
+}
+
+// counts are a plan's tasks by state, those inside compounds included.
+func (p *plan) counts() map[string]int {
+	out := map[string]int{}
+	for _, w := range p.works {
+		out[strings.ToLower(w.state.State.String())]++
+		if w.inner != nil {
+			for k, n := range w.inner.counts() {
+				out[k] += n
+			}
+		}
+	}
+	return out
+}
+
+// waiting is what a suspended plan waits for.
+func (p *plan) waiting() string {
+	for _, w := range p.works {
+		if w.state.State == dag.Ready && w.state.Reason != "" {
+			return w.name + ": " + w.state.Reason
+		}
+		if w.inner != nil && w.state.State == dag.Pending {
+			if why := w.inner.waiting(); why != "" {
+				return w.name + "/" + why
+			}
+		}
+	}
+	return "the run was suspended"
+}
+
+// summary names the tasks that failed.
+func (p *plan) summary() string {
+	var failed []string
+	for _, w := range p.works {
+		if w.state.State == dag.Failed {
+			failed = append(failed, w.name)
+		}
+	}
+	if len(failed) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s failed: %s", count(len(failed), "task"), some(failed))
+}
+
+// codeOf is the code of a failed step: that of its error, or the scheduler's.
+func codeOf(s dag.StepReport) string {
+	if re, ok := errors.AsType[*fn.ResultError](s.Err); ok && s.Code == dag.Orchestration {
+		if c := re.Result.Tags[api.CodeTag]; c != "" {
+			return c
+		}
+	}
+	return string(s.Code)
+}
+
+// firstLine is an error in one line.
+func firstLine(err error) string {
+	if err == nil {
+		return ""
+	}
+	text := err.Error()
+	if re, ok := errors.AsType[*fn.ResultError](err); ok {
+		text = re.Result.Message
+	}
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}
+
+// planResults is what there is to say about plans and tasks, and the error of
+// those that failed.
+func (r *run) planResults() ([]fn.Result, []error) {
+	var out []fn.Result
+	var errs []error
+	fail := func(w *work) {
+		err := w.state.Err
+		if de, ok := errors.AsType[*dag.Error](err); ok && de.Err != nil && de.Code != dag.RetriesExhausted {
+			err = de.Err
+		}
+		told := w.about(err)
+		re, _ := errors.AsType[*fn.ResultError](told)
+		if re == nil {
+			return
+		}
+		res := w.tagged(re.Result)
+		res.Tags[api.CodeTag] = codeOf(w.state)
+		if w.state.Code == dag.RetriesExhausted {
+			res.Message = fmt.Sprintf("failed %s, the last time: %s", count(w.state.Attempts, "time"), res.Message)
+		}
+		res.Message = fmt.Sprintf("task %s: %s (%s)", w.path, res.Message, res.Tags[api.CodeTag])
+		errs = append(errs, &fn.ResultError{Result: res, Err: err})
+	}
+	each := func(w *work) {
+		switch {
+		case w.inner != nil:
+			// what is inside speaks for itself, unless its outputs are wrong
+			if w.state.State == dag.Failed && w.state.Code != dag.StepsFailed {
+				fail(w)
+			}
+		case w.state.State == dag.Failed:
+			fail(w)
+		case w.done && !w.clean && w.was.Observed != nil && !r.opts.Mock:
+			out = append(out, w.result(fn.Info, fmt.Sprintf("task %s ran again: %s", w.path, w.dirty)))
+		}
+		if w.outcome != nil && !w.clean {
+			for _, res := range w.outcome.Results {
+				out = append(out, w.located(res))
+			}
+		}
+	}
+	for w := range r.allWorks() {
+		each(w)
+	}
+	for _, p := range r.plans {
+		res := fn.Result{ResourceRef: p.object.Ref(), File: &fn.File{Path: p.file, Index: p.index}, Severity: fn.Info, Message: p.said(r.opts.Mock)}
+		switch p.state.State {
+		case dag.Completed:
+			if p.allClean() {
+				continue
+			}
+			out = append(out, res)
+		case dag.Failed, dag.Cancelled:
+			res.Severity = fn.Error
+			res.Tags = map[string]string{api.CodeTag: string(cmp.Or(p.state.Code, dag.StepsFailed))}
+			if p.state.State == dag.Cancelled {
+				res.Tags[api.CodeTag] = string(dag.CancelledRun)
+			}
+			errs = append(errs, &fn.ResultError{Result: res, Err: p.state.Err})
+		default:
+			out = append(out, res)
+		}
+	}
+	return out, errs
+}
+
+// allClean says whether there was nothing to do.
+func (p *plan) allClean() bool {
+	return !slices.ContainsFunc(p.works, func(w *work) bool {
+		return w.inner != nil && !w.inner.allClean() || w.inner == nil && w.done && !w.clean
+	})
+}
+
+// said is what came of a plan, in a sentence.
+func (p *plan) said(mock bool) string {
+	c := p.counts()
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(c)) {
+		parts = append(parts, fmt.Sprintf("%d %s", c[k], k))
+	}
+	what := strings.ToLower(p.state.State.String())
+	switch {
+	case p.state.State == dag.Failed && p.state.Code == dag.TimedOut:
+		what = "ran out of time"
+	case !p.state.State.Ended():
+		what = "is suspended: " + p.waiting()
+	case p.state.State == dag.Cancelled:
+		what = "was cancelled: " + p.state.Reason
+	}
+	if mock {
+		what += " (a mock run: nothing was really done)"
+	}
+	text := fmt.Sprintf("plan %s %s: %s", p.name, what, strings.Join(parts, ", "))
+	if s := p.summary(); s != "" {
+		text += "; " + s
+	}
+	return text
+}
+
+// result is one about the task.
+func (w *work) result(sev fn.Severity, message string) fn.Result {
+	return w.tagged(fn.Result{Message: message, Severity: sev, ResourceRef: w.object.Ref(), File: &fn.File{Path: w.file, Index: w.index}})
+}
+
+// located gives a result of the package's own files their place in the
+// workspace, and one about the task as a PackageRevision the task's object.
+func (w *work) located(res fn.Result) fn.Result {
+	if res.File != nil && w.target() != "." && w.target() != "" {
+		f := *res.File
+		f.Path = w.target() + "/" + f.Path
+		res.File = &f
+	}
+	if ref := res.ResourceRef; ref != nil && ref.Kind == "PackageRevision" && ref.Name == w.name {
+		res.ResourceRef = w.object.Ref()
+	}
+	return w.tagged(res)
+}
+
+// withGates tells the declaring package's readiness gates about the plans: its
+// Kptfile gets the condition stoop.dev.plan.NAME where a gate asks for it.
+func (r *run) withGates(ws kptpkg.Tree) (kptpkg.Tree, error) {
+	if len(r.plans) == 0 || r.opts.Stateless || ws.File(kptpkg.KptfileName) == nil {
+		return ws, nil
+	}
+	k, err := ws.Kptfile(".")
+	if err != nil || len(k.Info.ReadinessGates) == 0 {
+		return ws, nil // what is wrong with it is said where it matters
+	}
+	asked := map[string]bool{}
+	for _, g := range k.Info.ReadinessGates {
+		asked[g.ConditionType] = true
+	}
+	for _, p := range r.plans {
+		typ := planCondition + p.name
+		if !asked[typ] {
+			continue
+		}
+		c := kptpkg.Condition{Type: typ, Status: "False", Reason: p.state.State.String(), Message: p.said(r.opts.Mock)}
+		if p.state.State == dag.Completed && !r.opts.Mock {
+			c.Status, c.Message = "True", ""
+		}
+		ws, err = ws.EditKptfile(".", func(e *kptpkg.KptfileEditor) error {
+			e.SetCondition(c)
+			return nil
+		})
+		if err != nil {
+			return ws, err
+		}
+	}
+	return ws, nil
+}
+
+// planCondition begins the type of the condition that says how a plan went.
+const planCondition = "stoop.dev.plan."

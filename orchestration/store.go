@@ -1,0 +1,149 @@
+package orchestration
+
+import (
+	"path"
+	"strings"
+	"sync"
+
+	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+)
+
+// store is the workspace while jobs work on it, each on a directory of its own:
+// what a job takes and puts back costs by the size of its package, not of the
+// workspace. It may be used concurrently.
+type store struct {
+	mu   sync.RWMutex
+	root folder
+	own  map[string]bool // files that are stoop's, no part of the package at the root
+}
+
+// folder is a directory: its files and the directories in it, by name.
+type folder struct {
+	files   map[string]*kptpkg.File
+	folders map[string]*folder
+}
+
+func newStore(ws kptpkg.Tree, own map[string]bool) *store {
+	s := &store{own: own}
+	for _, p := range ws.Paths() {
+		s.root.put(p, ws.File(p))
+	}
+	return s
+}
+
+func (d *folder) put(p string, f *kptpkg.File) {
+	for {
+		dir, rest, deeper := strings.Cut(p, "/")
+		if !deeper {
+			break
+		}
+		if d.folders == nil {
+			d.folders = map[string]*folder{}
+		}
+		next := d.folders[dir]
+		if next == nil {
+			next = &folder{}
+			d.folders[dir] = next
+		}
+		d, p = next, rest
+	}
+	if d.files == nil {
+		d.files = map[string]*kptpkg.File{}
+	}
+	d.files[p] = f
+}
+
+// at returns the folder at dir, nil if there is none.
+func (d *folder) at(dir string) *folder {
+	if dir == "." {
+		return d
+	}
+	for name := range strings.SplitSeq(dir, "/") {
+		if d = d.folders[name]; d == nil {
+			return nil
+		}
+	}
+	return d
+}
+
+// each calls visit for all files below the folder, with paths below it.
+func (d *folder) each(prefix string, visit func(p string, f *kptpkg.File)) {
+	for name, f := range d.files {
+		visit(prefix+name, f)
+	}
+	for name, in := range d.folders {
+		in.each(prefix+name+"/", visit)
+	}
+}
+
+// pkg is the package at target as it is now, without what is stoop's in it.
+func (s *store) pkg(target string) kptpkg.Tree {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	d := s.root.at(target)
+	if d == nil {
+		return kptpkg.Tree{}
+	}
+	var files []*kptpkg.File
+	d.each("", func(p string, f *kptpkg.File) {
+		if target != "." || !s.own[p] {
+			files = append(files, f.At(p))
+		}
+	})
+	t, err := kptpkg.NewTree(files...)
+	if err != nil { // they are files of a Tree
+		panic(err)
+	}
+	return t
+}
+
+// replace makes pkg the package at target.
+func (s *store) replace(target string, pkg kptpkg.Tree) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := folder{}
+	if target == "." {
+		s.root.each("", func(p string, f *kptpkg.File) {
+			if s.own[p] {
+				d.put(p, f)
+			}
+		})
+	}
+	for _, p := range pkg.Paths() {
+		d.put(p, pkg.File(p).At(path.Join(target, p)))
+	}
+	if target == "." {
+		s.root = d
+		return
+	}
+	parent := &s.root
+	names := strings.Split(target, "/")
+	for _, name := range names[:len(names)-1] {
+		next := parent.folders[name]
+		if next == nil {
+			next = &folder{}
+			if parent.folders == nil {
+				parent.folders = map[string]*folder{}
+			}
+			parent.folders[name] = next
+		}
+		parent = next
+	}
+	if parent.folders == nil {
+		parent.folders = map[string]*folder{}
+	}
+	parent.folders[names[len(names)-1]] = &d
+}
+
+// tree is the whole workspace as it is now.
+func (s *store) tree() kptpkg.Tree {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var files []*kptpkg.File
+	s.root.each("", func(p string, f *kptpkg.File) { files = append(files, f.At(p)) })
+	t, err := kptpkg.NewTree(files...)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
