@@ -21,6 +21,9 @@ import (
 type TaskHandler struct {
 	// Runtime finds the functions of pipelines.
 	Runtime runtime.Runtime
+	// Builtins finds the functions of tasks that ask for one that is built in;
+	// nil: there are none.
+	Builtins runtime.Runtime
 	// RunnerOptions are how pipelines run for objects of a namespace; nil
 	// means RunnerOptions{} for all.
 	RunnerOptions func(namespace string) RunnerOptions
@@ -109,6 +112,8 @@ type workspace struct {
 	unseen     func(*kptpkg.File) bool // as in task.Job
 	onConflict merge.Policy            // as in task.Job
 	resolve    merge.Resolutions       // as in task.Job
+	limits     runtime.Limits          // as in render.Renderer
+	builtin    bool                    // only functions that are built in are to run
 }
 
 func (h *TaskHandler) applyTask(ctx context.Context, in workspace, draft Draft, repo *api.Repository, pr *api.PackageRevision, i int) (*Outcome, error) {
@@ -296,6 +301,12 @@ func (h *TaskHandler) run(ctx context.Context, in workspace, draft Draft, kind t
 	}
 	if opts.Runtime != nil {
 		job.Renderer.Runtime = opts.Runtime
+	}
+	job.Renderer.Limits = in.limits
+	if in.builtin {
+		only := *job.Renderer
+		only.Runtime = h.Builtins
+		job.Evaluator = &only
 	}
 	job.Status = h.Status
 	next, err := kind.Run(ctx, job)

@@ -89,15 +89,17 @@ type Report struct {
 
 // TaskReport is a task and what came of it.
 type TaskReport struct {
-	Path    string // PLAN/TASK, or Task:NAME for one by itself
-	Type    api.WorkType
-	Target  string // empty: none
-	State   dag.State
-	Clean   bool   // it completed in an earlier run, and nothing has changed since
-	Dirty   string // why it ran again though it had completed
-	Outputs map[string]any
-	Reason  string // why it is where it is, or what it waits for
-	Err     error
+	Path   string // PLAN/TASK, or Task:NAME for one by itself
+	Type   api.WorkType
+	Target string // empty: none
+	State  dag.State
+	// Attempts is how many were made in this run.
+	Attempts int
+	Clean    bool   // it completed in an earlier run, and nothing has changed since
+	Dirty    string // why it ran again though it had completed
+	Outputs  map[string]any
+	Reason   string // why it is where it is, or what it waits for
+	Err      error
 }
 
 // Job is one order and what came of it.
@@ -209,9 +211,12 @@ func (r *run) finish() (kptpkg.Tree, *Report, error) {
 	errs = append(errs, failed...)
 	report.Graph = r.graphReport
 	for w := range r.allWorks() {
-		t := TaskReport{Path: w.path, Type: w.spec.Type, Target: w.target(), State: w.state.State, Clean: w.clean, Reason: w.state.Reason, Err: w.state.Err}
+		t := TaskReport{Path: w.path, Type: w.spec.Type, Target: w.target(), State: w.state.State, Attempts: w.state.Attempts, Clean: w.clean, Reason: w.state.Reason, Err: w.state.Err}
 		if w.done {
 			t.Outputs = w.outputs
+		}
+		if w.clean {
+			t.Attempts = 0
 		}
 		if w.was.Observed != nil {
 			t.Dirty = w.dirty

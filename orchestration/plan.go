@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stoop-dev/stoop/fn"
@@ -50,15 +51,20 @@ type work struct {
 	jobs  []*job  // PackageRevisions that it needs
 	rank  int     // among all tasks, each after all it needs
 
-	// what came of it
-	done    bool // it completed in this run
+	last    atomic.Pointer[attempt] // that returned
+	attempt                         // what came of it, once it has ended
+	state   dag.StepReport
+}
+
+// attempt is what came of one attempt at a task.
+type attempt struct {
+	done    bool // it completed
 	clean   bool // there was nothing to do
 	dirty   string
 	outcome *Outcome
 	outputs map[string]any
 	seen    *api.Observed
 	next    *kptpkg.Tree // the target's package, nil for no target
-	state   dag.StepReport
 }
 
 // planner makes plans of the objects that declare them, and collects what is

@@ -27,8 +27,21 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
+// ended takes over what the last attempt returned. What one did that was too
+// late counts for nothing.
+func (w *work) ended(state dag.State) {
+	if a := w.last.Load(); a != nil {
+		w.attempt = *a
+	}
+	if state != dag.Completed {
+		w.attempt = attempt{dirty: w.dirty, outcome: w.outcome}
+	}
+}
+
 // carry carries out one attempt at a task.
 func (r *run) carry(ctx context.Context, w *work, in dag.Inputs) (dag.Result, error) {
+	a := &attempt{}
+	defer w.last.Store(a)
 	bound, err := r.bind(w, in)
 	if err != nil {
 		return dag.Result{}, err
@@ -41,15 +54,15 @@ func (r *run) carry(ctx context.Context, w *work, in dag.Inputs) (dag.Result, er
 	if w.target() == "" {
 		pkg = kptpkg.Tree{}
 	}
-	w.dirty = w.whyDirty(seen, pkg)
-	if w.dirty == "" && !r.opts.Stateless {
-		w.done, w.clean, w.outputs, w.seen = true, true, w.was.Outputs, w.was.Observed
-		return dag.Result{Outputs: w.outputs, Clean: true}, nil
+	a.dirty = w.whyDirty(seen, pkg)
+	if a.dirty == "" && !r.opts.Stateless {
+		a.done, a.clean, a.outputs, a.seen = true, true, w.was.Outputs, w.was.Observed
+		return dag.Result{Outputs: a.outputs, Clean: true}, nil
 	}
 	if r.opts.Mock && w.executed() {
-		return w.mock()
+		return w.mock(a)
 	}
-	next, outputs, err := r.perform(ctx, w, bound, pkg)
+	next, outputs, err := r.perform(ctx, w, a, bound, pkg)
 	if err == nil {
 		outputs, err = w.checkOutputs(outputs)
 	}
@@ -57,9 +70,9 @@ func (r *run) carry(ctx context.Context, w *work, in dag.Inputs) (dag.Result, er
 		return dag.Result{}, err
 	}
 	if w.target() != "" {
-		w.next = &next
+		a.next = &next
 	}
-	w.done, w.outputs, w.seen = true, outputs, seen
+	a.done, a.outputs, a.seen = true, outputs, seen
 	return dag.Result{Outputs: outputs}, nil
 }
 
@@ -175,9 +188,9 @@ func (r *run) gather(w *work, in dag.Inputs) (dag.Result, error) {
 	if outputs, err = w.checkOutputs(outputs); err != nil {
 		return dag.Result{}, err
 	}
-	w.done, w.outputs = true, outputs
-	w.clean = !slices.ContainsFunc(p.works, func(in *work) bool { return in.done && !in.clean })
-	return dag.Result{Outputs: outputs, Clean: w.clean}, nil
+	clean := !slices.ContainsFunc(p.works, func(in *work) bool { return in.done && !in.clean })
+	w.last.Store(&attempt{done: true, outputs: outputs, clean: clean})
+	return dag.Result{Outputs: outputs, Clean: clean}, nil
 }
 
 // onChange says whether the task runs again whenever the content of its target
@@ -258,7 +271,7 @@ func (w *work) executed() bool {
 }
 
 // mock is an attempt in which nothing is done.
-func (w *work) mock() (dag.Result, error) {
+func (w *work) mock(a *attempt) (dag.Result, error) {
 	m := w.spec.Mock
 	if m != nil && m.Fail != "" {
 		return dag.Result{}, dag.Mark(dag.Permanent, w.fail(string(dag.Orchestration), "mock.fail", m.Fail, nil))
@@ -271,7 +284,7 @@ func (w *work) mock() (dag.Result, error) {
 	if m != nil {
 		maps.Copy(outputs, m.Outputs)
 	}
-	w.done, w.outputs = true, outputs
+	a.done, a.outputs = true, outputs
 	return dag.Result{Outputs: outputs}, nil
 }
 
@@ -351,7 +364,7 @@ func (w *work) tagged(res fn.Result) fn.Result {
 }
 
 // perform does the work on a package, and returns that with the task's outputs.
-func (r *run) perform(ctx context.Context, w *work, spec *api.TaskSpec, pkg kptpkg.Tree) (kptpkg.Tree, map[string]any, error) {
+func (r *run) perform(ctx context.Context, w *work, a *attempt, spec *api.TaskSpec, pkg kptpkg.Tree) (kptpkg.Tree, map[string]any, error) {
 	switch spec.Type {
 	case api.WorkApprove:
 		return pkg, map[string]any{"by": spec.Approve.By}, nil
@@ -364,6 +377,9 @@ func (r *run) perform(ctx context.Context, w *work, spec *api.TaskSpec, pkg kptp
 	in := workspace{
 		revisions: r.localTo(w), registered: r.registered, unseen: r.opts.Unseen,
 		onConflict: r.opts.OnConflict, resolve: resolutionsAt(r.opts.Resolve, w.target()),
+	}
+	if l := spec.Resources; l != nil {
+		in.limits = runtime.Limits{Memory: l.MemoryBytes(), CPUs: l.CPUs(), CPU: l.CPUTime.Value(), Processes: l.Processes}
 	}
 	if u := spec.Upgrade; u != nil && in.onConflict == "" {
 		in.onConflict = merge.Policy(u.OnConflict)
@@ -389,8 +405,10 @@ func (r *run) perform(ctx context.Context, w *work, spec *api.TaskSpec, pkg kptp
 		job.Resources.Spec.Resources = spec.Replace.Resources
 	case api.WorkEval:
 		job.Function, err = r.function(w, spec, &spec.Eval.FunctionRef)
+		in.builtin = spec.Eval.Builtin != ""
 	case api.WorkToolCall:
 		job.Function, err = r.function(w, spec, &spec.ToolCall.FunctionRef)
+		in.builtin = spec.ToolCall.Builtin != ""
 	}
 	if err == nil && w.changesPackage() && pkg.Len() == 0 {
 		err = w.fail("", "target", fmt.Sprintf("target %q holds no package: make one first, and let this task need that", w.spec.Target), nil)
@@ -400,7 +418,7 @@ func (r *run) perform(ctx context.Context, w *work, spec *api.TaskSpec, pkg kptp
 	}
 	out, err := r.handler.run(ctx, in, d, kind, job)
 	if out != nil {
-		w.outcome = out
+		a.outcome = out
 	}
 	if err == nil && w.target() == "." && (spec.Type == api.WorkClone || spec.Type == api.WorkInit) {
 		err = r.bringsOrders(d.pkg, func(message string) error { return w.fail("", "target", message, nil) })
@@ -477,7 +495,7 @@ func lockOutputs(out *Outcome) map[string]any {
 func (r *run) function(w *work, spec *api.TaskSpec, ref *api.FunctionRef) (*kptpkg.Function, error) {
 	f := &kptpkg.Function{Image: ref.Image, Exec: ref.Exec, Tag: ref.Tag}
 	if ref.Builtin != "" {
-		f.Image = ref.Builtin
+		f.Image = ref.Builtin // only of those, see workspace.builtin
 	}
 	if e := spec.Eval; e != nil {
 		f.Selectors, f.Exclude = selectors(e.Selectors), selectors(e.Exclude)

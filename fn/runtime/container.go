@@ -102,6 +102,14 @@ func (c *Container) Find(ctx context.Context, ref Ref) (*Function, error) {
 			return nil, fmt.Errorf("%w in a container: --allow-container=%s or STOOP_ALLOW_CONTAINER=%[2]s would allow it", ErrNotAllowed, image)
 		}
 	}
+	if ref.Limits != (Limits{}) {
+		bound := *c
+		bound.Memory, bound.CPUs = lower(c.Memory, ref.Limits.Memory), lower(c.CPUs, ref.Limits.CPUs)
+		if n := ref.Limits.Processes; n > 0 {
+			bound.Processes = lower(orDefault(c.Processes, defaultProcesses), n)
+		}
+		c = &bound
+	}
 	return &Function{Name: image, Run: func(ctx context.Context, call *fn.Call) error {
 		return c.run(ctx, call, engine, image)
 	}}, nil

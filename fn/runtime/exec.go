@@ -71,6 +71,14 @@ func (e *Exec) Find(_ context.Context, ref Ref) (*Function, error) {
 	if lookErr != nil {
 		return nil, fmt.Errorf("%w: %s", ErrNotFound, e.missing(argv[0], path, lookErr))
 	}
+	if ref.Limits != (Limits{}) {
+		bound := *e
+		bound.Memory, bound.CPU = lower(e.Memory, ref.Limits.Memory), lower(e.CPU, ref.Limits.CPU)
+		if n := ref.Limits.Processes; n > 0 {
+			bound.Processes = lower(orDefault(e.Processes, defaultUserProcesses), n)
+		}
+		e = &bound
+	}
 	f := &Function{Name: ref.Exec, Run: func(ctx context.Context, call *fn.Call) error {
 		return e.run(ctx, call, ref.Exec, path, digest, argv)
 	}}

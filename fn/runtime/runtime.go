@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/stoop-dev/stoop/fn"
 )
@@ -18,6 +19,25 @@ type Ref struct {
 	Image string // as written, before default prefixes and tags
 	Tag   string // the step's own `tag:`, a semver constraint
 	Exec  string // executable and arguments
+	// Limits bound the function where it runs as a process or in a container.
+	Limits Limits
+}
+
+// Limits are what a function is bound to beside what its runtime bounds all to:
+// of two limits the lower one holds. Zero is no limit.
+type Limits struct {
+	Memory    int64         // bytes: of data for an executable, of everything for a container
+	CPUs      float64       // processors at once, for a container
+	CPU       time.Duration // processor time, for an executable
+	Processes int           // processes and threads
+}
+
+// lower is the lower of two limits, where zero is none.
+func lower[T int | int64 | float64 | time.Duration](a, b T) T {
+	if a <= 0 || b > 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // String is the function as a user wrote it.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/fn/runtime"
+	"github.com/stoop-dev/stoop/fn/runtime/builtin"
 	"github.com/stoop-dev/stoop/orchestration"
 	"github.com/stoop-dev/stoop/orchestration/task"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
@@ -199,7 +200,7 @@ func (a *app) handler(dir string) (h *orchestration.TaskHandler, done func(), er
 	if err != nil {
 		return nil, nil, err
 	}
-	h = &orchestration.TaskHandler{RunnerOptions: rs.of, Status: task.StatusPolicy(a.perms.status)}
+	h = &orchestration.TaskHandler{Builtins: builtin.New(builtin.Compatible), RunnerOptions: rs.of, Status: task.StatusPolicy(a.perms.status)}
 	a.fill(h)
 	return h, rs.close, nil
 }

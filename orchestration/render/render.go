@@ -65,6 +65,9 @@ type Renderer struct {
 	// LenientResults lets a function pass that reports an error and yet returns
 	// none, as kpt does.
 	LenientResults bool
+	// Limits bound every function that runs as a process or in a container,
+	// beside the limits of the runtime.
+	Limits runtime.Limits
 }
 
 // Rendered is what a render did.

@@ -57,7 +57,7 @@ func (x *execution) prepare(ctx context.Context, p *pkg, phase Phase, i int, spe
 	if x.ImagePrefix != "" && image != "" && !strings.Contains(image, "/") {
 		image = strings.TrimSuffix(x.ImagePrefix, "/") + "/" + image
 	}
-	f, err := x.Runtime.Find(ctx, runtime.Ref{Image: image, Tag: spec.Tag, Exec: spec.Exec})
+	f, err := x.Runtime.Find(ctx, runtime.Ref{Image: image, Tag: spec.Tag, Exec: spec.Exec, Limits: x.Limits})
 	if err == nil && (f == nil || f.Run == nil) {
 		err = fmt.Errorf("function %q: %w", spec.String(), runtime.ErrNotFound)
 	}

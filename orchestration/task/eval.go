@@ -1,6 +1,7 @@
 package task
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
@@ -12,7 +13,7 @@ import (
 var Eval = Mutation{"run the function", eval}
 
 func eval(ctx context.Context, j *Job) (kptpkg.Tree, error) {
-	done, err := j.Renderer.Eval(ctx, j.Package, *j.Function)
+	done, err := cmp.Or(j.Evaluator, j.Renderer).Eval(ctx, j.Package, *j.Function)
 	j.Results = append(j.Results, done.Results...)
 	if err != nil {
 		return kptpkg.Tree{}, err

@@ -53,7 +53,9 @@ type Job struct {
 	// pass it; nil: the package is there as a whole.
 	Unseen   func(*kptpkg.File) bool
 	Renderer *render.Renderer // how pipelines run
-	Status   StatusPolicy     // whether Kptfiles get a status
+	// Evaluator is how Function runs; nil: as pipelines do.
+	Evaluator *render.Renderer
+	Status    StatusPolicy // whether Kptfiles get a status
 
 	Lock     *upstream.Lock   // what FetchUpstream read
 	Rendered *render.Rendered // what Render did, also when it failed

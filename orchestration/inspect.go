@@ -1,0 +1,266 @@
+package orchestration
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+
+	"github.com/stoop-dev/stoop/orchestration/api"
+	"github.com/stoop-dev/stoop/orchestration/dag"
+	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+)
+
+// Prospect is what would become of an order or a task.
+type Prospect string
+
+// The prospects.
+const (
+	WouldRun   Prospect = "run"
+	WouldSkip  Prospect = "clean"   // it is done, nothing has changed since
+	WouldWait  Prospect = "hold"    // somebody has to let it
+	WouldBlock Prospect = "blocked" // something before it fails or waits
+	MayRun     Prospect = "unknown" // that depends on what others yield
+)
+
+// Planned is an order or task and what a run would do with it.
+type Planned struct {
+	Path     string // of its step: PLAN/TASK, PackageRevision:NAME and so on
+	Type     string // of task, or what an order comes to
+	Target   string // empty: none
+	Prospect Prospect
+	Reason   string
+	Needs    []PlannedNeed
+	Priority int
+	Class    string
+	Finally  bool
+}
+
+// PlannedNeed is a step that another one needs.
+type PlannedNeed struct {
+	Path string
+	Type dag.NeedType
+}
+
+// Inspect says what Run would do with a workspace, and why. It changes and
+// contacts nothing. The error is Run's for a workspace in which nothing may run.
+func Inspect(h *TaskHandler, ws kptpkg.Tree, opts Options) ([]Planned, error) {
+	ws, _, err := unpack(ws)
+	if err != nil {
+		return nil, err
+	}
+	f, err := discover(ws, opts.Config)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{handler: h, opts: opts, found: f, ws: ws}
+	r.prepare()
+	r.arrangeAll()
+	if err := r.preparePlans(); err != nil {
+		return nil, err
+	}
+	r.store = newStore(ws, f.own)
+	v := &view{run: r, of: map[string]*Planned{}, at: map[string]string{}, below: map[string]string{}}
+	for _, j := range r.jobs {
+		v.job(j)
+	}
+	for _, w := range r.inOrder() {
+		v.work(w)
+	}
+	var out []Planned
+	for _, j := range r.jobs {
+		out = append(out, *v.of[j.step])
+	}
+	for w := range r.allWorks() {
+		out = append(out, *v.of[w.path])
+	}
+	return out, nil
+}
+
+// inOrder are all tasks, each after all it needs and those inside it.
+func (r *run) inOrder() []*work {
+	all := slices.Collect(r.allWorks())
+	slices.SortFunc(all, func(a, b *work) int { return cmp.Compare(a.rank, b.rank) })
+	return all
+}
+
+// view is a run as far as it can be foreseen.
+type view struct {
+	*run
+	of        map[string]*Planned // by path
+	at, below map[string]string   // who would change a directory, and something below it
+}
+
+// change notes that a target would change.
+func (v *view) change(target, by string) {
+	v.at[target] = cmp.Or(v.at[target], by)
+	for target != "." {
+		target = path.Dir(target)
+		v.below[target] = cmp.Or(v.below[target], by)
+	}
+}
+
+// changedBy is who would change something of a target, empty for nobody.
+func (v *view) changedBy(target string) string {
+	by := cmp.Or(v.at[target], v.below[target])
+	for by == "" && target != "." {
+		target = path.Dir(target)
+		by = v.at[target]
+	}
+	return by
+}
+
+func (v *view) job(j *job) {
+	p := &Planned{Path: j.step, Type: string(j.action), Target: j.target, Prospect: WouldRun}
+	v.of[j.step] = p
+	for _, n := range j.needs {
+		p.Needs = append(p.Needs, PlannedNeed{Path: n.step})
+	}
+	switch {
+	case j.err != nil:
+		p.Prospect, p.Reason = WouldBlock, firstLine(j.err)
+	case j.action == ActionNone:
+		p.Prospect, p.Reason = WouldSkip, j.note
+	default:
+		p.Reason = map[Action]string{
+			ActionCreate: "the package is to be made", ActionUpdate: "the object has changed",
+			ActionReplace: "the resources are to become the package", ActionRebuild: "only the record is missing",
+		}[j.action]
+		v.change(j.target, j.step)
+	}
+}
+
+func (v *view) work(w *work) {
+	p := &Planned{
+		Path: w.path, Type: string(w.spec.Type), Target: w.target(),
+		Priority: w.spec.Priority, Class: cmp.Or(w.spec.Class, string(w.spec.Type)), Finally: w.spec.Finally,
+	}
+	v.of[w.path] = p
+	p.Prospect, p.Reason = v.foresee(w, p)
+	if p.Prospect != WouldSkip && w.target() != "" {
+		v.change(w.target(), w.path)
+	}
+}
+
+// foresee says what would become of a task, and why.
+func (v *view) foresee(w *work, p *Planned) (Prospect, string) {
+	waits := ""
+	seen := map[string]bool{}
+	for _, n := range v.stepNeeds(w) {
+		at := n.Step
+		if w.plan != nil && w.plan.byName[n.Step] != nil {
+			at = w.plan.byName[n.Step].path
+		}
+		if seen[at] {
+			continue
+		}
+		seen[at] = true
+		p.Needs = append(p.Needs, PlannedNeed{at, n.Type})
+		if d := v.of[at]; d != nil && (d.Prospect == WouldBlock || d.Prospect == WouldWait) && n.Type != dag.Conditional && waits == "" {
+			waits = fmt.Sprintf("needs %s, which is %s", at, map[Prospect]string{WouldBlock: "blocked", WouldWait: "held"}[d.Prospect])
+		}
+	}
+	if w.plan != nil && w.plan.cancelled() && !w.spec.Finally {
+		return WouldBlock, "the plan is cancelled (spec.cancel)"
+	}
+	if why := w.hold(); why != "" {
+		return WouldWait, why
+	}
+	if waits != "" {
+		return WouldBlock, waits
+	}
+	if w.inner != nil {
+		return v.compound(w)
+	}
+	was := w.was.Observed
+	switch {
+	case was == nil || w.was.Mock:
+		return WouldRun, "it has not completed before"
+	case was.Spec != w.spec.Digest():
+		return WouldRun, "its spec changed"
+	}
+	for _, b := range w.spec.Bindings() {
+		if d := v.producer(w, b); d != nil && d.Prospect != WouldSkip {
+			return MayRun, "it uses what " + d.Path + " yields"
+		}
+	}
+	bound, err := v.bind(w, v.inputs(w))
+	if err != nil {
+		return WouldRun, firstLine(err)
+	}
+	digest := bound.Digest()
+	if digest == was.Spec {
+		digest = ""
+	}
+	switch {
+	case digest != was.Inputs:
+		return WouldRun, "its inputs changed"
+	case !w.onChange() || w.target() == "":
+		return WouldSkip, ""
+	}
+	if by := v.changedBy(w.target()); by != "" {
+		return MayRun, by + " may change " + w.target()
+	}
+	if d, err := contentDigest(v.store.pkg(w.target())); err != nil || d != was.Content {
+		return WouldRun, "the content of " + w.target() + " changed"
+	}
+	return WouldSkip, ""
+}
+
+// compound is what would become of a compound task, by what is in it.
+func (v *view) compound(w *work) (Prospect, string) {
+	is, why := WouldSkip, ""
+	order := []Prospect{WouldSkip, MayRun, WouldRun, WouldWait, WouldBlock}
+	for _, in := range w.inner.works {
+		if p := v.of[in.path]; p != nil && slices.Index(order, p.Prospect) > slices.Index(order, is) {
+			is, why = p.Prospect, in.name+": "+p.Reason
+		}
+	}
+	return is, why
+}
+
+// producer is the task that a binding refers to, nil for the plan's own values
+// that come from nowhere else.
+func (v *view) producer(w *work, b api.BoundField) *Planned {
+	if b.Task != "plan" {
+		if d := w.plan.byName[b.Task]; d != nil {
+			return v.of[d.path]
+		}
+		return nil
+	}
+	for p := w.plan; p != nil && p.outer != nil && b.Path[0] == "params"; p = p.outer.plan {
+		for _, in := range api.BindingsIn(p.outer.spec.Compound.Params) {
+			if in.Task == "plan" || p.outer.plan == nil {
+				continue
+			}
+			if d := p.outer.plan.byName[in.Task]; d != nil && v.of[d.path] != nil && v.of[d.path].Prospect != WouldSkip {
+				return v.of[d.path]
+			}
+		}
+	}
+	return nil
+}
+
+// inputs are what a task would get of tasks that completed before.
+func (v *view) inputs(w *work) dag.Inputs {
+	in := dag.Inputs{Needs: map[string]dag.Outputs{}}
+	if w.plan == nil {
+		return in
+	}
+	for _, d := range w.needs {
+		in.Needs[d.name] = d.was.Outputs
+	}
+	if w.plan.outer != nil {
+		outer := v.inputs(w.plan.outer)
+		in.Outer = &outer
+	}
+	return in
+}
+
+// cancelled says whether the plan, or one around it, is cancelled.
+func (p *plan) cancelled() bool {
+	if c := p.spec.Cancel; c != nil && c.Requested {
+		return true
+	}
+	return p.outer != nil && p.outer.plan != nil && p.outer.plan.cancelled()
+}
