@@ -17,7 +17,7 @@ var layers = [][]string{
 	{"orchestration/api", "orchestration/kptpkg"},
 	{"orchestration/"},
 	{"orchestration"},
-	{"internal/cli", "orchestration/kptsdk"},
+	{"internal/cli", "internal/progress", "orchestration/kptsdk"},
 	{""},
 }
 

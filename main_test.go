@@ -1,11 +1,18 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -32,6 +39,7 @@ func TestScripts(t *testing.T) {
 			return false, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"chat":   chat,
 			"commit": commit,
 			"tree":   tree,
 		},
@@ -91,4 +99,48 @@ func tree(ts *testscript.TestScript, _ bool, args []string) {
 		_, err = ts.Stdout().Write([]byte(filepath.ToSlash(rel) + "\n"))
 		return err
 	}))
+}
+
+// chat starts a chat endpoint for stoop's agent tasks and says where it is in
+// STOOP_AGENT_URL. It answers one request after the other with its arguments: a
+// text, or busy for a 429; and the last one over and over. What it was asked is
+// in asked.jsonl, a line a request.
+func chat(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: chat answer...")
+	}
+	var mu sync.Mutex
+	next := 0
+	asked := ts.MkAbs("asked.jsonl")
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			var f *os.File
+			if f, err = os.OpenFile(asked, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644); err == nil {
+				_, err = f.Write(append(bytes.TrimSpace(body), '\n'))
+				_ = f.Close()
+			}
+		}
+		if err != nil || r.Header.Get("Authorization") != "Bearer sesame" {
+			http.Error(w, `{"error":{"message":"who are you?"}}`, http.StatusUnauthorized)
+			return
+		}
+		answer := args[min(next, len(args)-1)]
+		next++
+		if answer == "busy" {
+			w.Header().Set("Retry-After", "0")
+			http.Error(w, `{"error":{"message":"later"}}`, http.StatusTooManyRequests)
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		for _, piece := range strings.SplitAfter(answer, " ") {
+			text, _ := json.Marshal(piece)
+			fmt.Fprintf(w, "data: {\"model\":\"m1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":%s}}]}\n\n", text)
+		}
+		fmt.Fprint(w, "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n")
+	}))
+	ts.Defer(srv.Close)
+	ts.Setenv("STOOP_AGENT_URL", srv.URL+"/v1")
 }

@@ -15,6 +15,9 @@ import (
 // carryOut works through the orders as one graph: each job and each task is a
 // step, a plan is a step with a graph of its own.
 func (r *run) carryOut(ctx context.Context) {
+	if r.opts.Begin != nil {
+		r.opts.Begin(r.steps())
+	}
 	report, err := dag.Run(ctx, r.graph(), dag.Options{
 		Observe: r.observe, Suspend: r.opts.Suspend, Kill: r.opts.Kill,
 	})
@@ -59,6 +62,29 @@ func (r *run) graph() *dag.Graph {
 	return g
 }
 
+// steps are the paths of all steps of the graph, those inside others after them.
+func (r *run) steps() []string {
+	var all []string
+	for _, j := range r.jobs {
+		all = append(all, j.step)
+	}
+	var inside func(ws []*work)
+	inside = func(ws []*work) {
+		for _, w := range ws {
+			all = append(all, w.path)
+			if w.inner != nil {
+				inside(w.inner.works)
+			}
+		}
+	}
+	inside(r.works)
+	for _, p := range r.plans {
+		all = append(all, p.path)
+		inside(p.works)
+	}
+	return all
+}
+
 // arrangeAll finds out what the jobs need, and names their steps.
 func (r *run) arrangeAll() {
 	r.bySteps = make(map[string]*job, len(r.jobs))
@@ -78,8 +104,11 @@ func (r *run) observe(e dag.Event) {
 		if j := r.bySteps[e.Step]; j != nil && j.pkg != nil && (j.err == nil || j.saved) {
 			r.store.replace(j.target, *j.pkg)
 		}
-		if w := r.byPath[e.Step]; w != nil && w.next != nil && e.To == dag.Completed {
-			r.store.replace(w.target(), *w.next)
+		if w := r.byPath[e.Step]; w != nil {
+			w.ended(e.To)
+			if w.next != nil {
+				r.store.replace(w.target(), *w.next)
+			}
 		}
 	}
 	if r.opts.Observe != nil {

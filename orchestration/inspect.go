@@ -34,12 +34,13 @@ type Planned struct {
 	Priority int
 	Class    string
 	Finally  bool
+	Critical bool // it is on the longest chain of those that would run
 }
 
 // PlannedNeed is a step that another one needs.
 type PlannedNeed struct {
 	Path string
-	Type dag.NeedType
+	Type string // Blocking, Data or Conditional
 }
 
 // Inspect says what Run would do with a workspace, and why. It changes and
@@ -67,6 +68,7 @@ func Inspect(h *TaskHandler, ws kptpkg.Tree, opts Options) ([]Planned, error) {
 	for _, w := range r.inOrder() {
 		v.work(w)
 	}
+	v.critical()
 	var out []Planned
 	for _, j := range r.jobs {
 		out = append(out, *v.of[j.step])
@@ -88,6 +90,7 @@ func (r *run) inOrder() []*work {
 type view struct {
 	*run
 	of        map[string]*Planned // by path
+	order     []*Planned          // each after all it needs
 	at, below map[string]string   // who would change a directory, and something below it
 }
 
@@ -113,8 +116,9 @@ func (v *view) changedBy(target string) string {
 func (v *view) job(j *job) {
 	p := &Planned{Path: j.step, Type: string(j.action), Target: j.target, Prospect: WouldRun}
 	v.of[j.step] = p
+	v.order = append(v.order, p)
 	for _, n := range j.needs {
-		p.Needs = append(p.Needs, PlannedNeed{Path: n.step})
+		p.Needs = append(p.Needs, PlannedNeed{n.step, dag.Blocking.String()})
 	}
 	switch {
 	case j.err != nil:
@@ -136,6 +140,7 @@ func (v *view) work(w *work) {
 		Priority: w.spec.Priority, Class: cmp.Or(w.spec.Class, string(w.spec.Type)), Finally: w.spec.Finally,
 	}
 	v.of[w.path] = p
+	v.order = append(v.order, p)
 	p.Prospect, p.Reason = v.foresee(w, p)
 	if p.Prospect != WouldSkip && w.target() != "" {
 		v.change(w.target(), w.path)
@@ -155,7 +160,7 @@ func (v *view) foresee(w *work, p *Planned) (Prospect, string) {
 			continue
 		}
 		seen[at] = true
-		p.Needs = append(p.Needs, PlannedNeed{at, n.Type})
+		p.Needs = append(p.Needs, PlannedNeed{at, n.Type.String()})
 		if d := v.of[at]; d != nil && (d.Prospect == WouldBlock || d.Prospect == WouldWait) && n.Type != dag.Conditional && waits == "" {
 			waits = fmt.Sprintf("needs %s, which is %s", at, map[Prospect]string{WouldBlock: "blocked", WouldWait: "held"}[d.Prospect])
 		}
@@ -201,7 +206,7 @@ func (v *view) foresee(w *work, p *Planned) (Prospect, string) {
 	if by := v.changedBy(w.target()); by != "" {
 		return MayRun, by + " may change " + w.target()
 	}
-	if d, err := contentDigest(v.store.pkg(w.target())); err != nil || d != was.Content {
+	if d, err := v.store.digest(w.target()); err != nil || d != was.Content {
 		return WouldRun, "the content of " + w.target() + " changed"
 	}
 	return WouldSkip, ""
@@ -263,4 +268,27 @@ func (p *plan) cancelled() bool {
 		return true
 	}
 	return p.outer != nil && p.outer.plan != nil && p.outer.plan.cancelled()
+}
+
+// critical marks the longest chain of tasks and orders that would run.
+func (v *view) critical() {
+	length, before := map[*Planned]int{}, map[*Planned]*Planned{}
+	var last *Planned
+	for _, p := range v.order {
+		if p.Prospect != WouldRun && p.Prospect != MayRun {
+			continue
+		}
+		length[p] = 1
+		for _, n := range p.Needs {
+			if d := v.of[n.Path]; d != nil && length[d]+1 > length[p] && length[d] > 0 {
+				length[p], before[p] = length[d]+1, d
+			}
+		}
+		if last == nil || length[p] > length[last] {
+			last = p
+		}
+	}
+	for ; last != nil; last = before[last] {
+		last.Critical = true
+	}
 }

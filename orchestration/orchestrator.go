@@ -57,6 +57,9 @@ type Options struct {
 	// they declare. The workspace afterwards is the one before, with statuses
 	// that say so.
 	Mock bool
+	// Begin is told, before anything runs, the steps of the graph in their order;
+	// nil: nobody is.
+	Begin func(steps []string)
 	// Observe is told of every change of a step's state, in order; nil: nobody
 	// is. The run waits for it.
 	Observe func(dag.Event)
@@ -79,7 +82,9 @@ type Report struct {
 	// Tasks are the tasks of plans and those by themselves, as declared, those
 	// inside of compound tasks after them.
 	Tasks []TaskReport
-	// Graph is what the scheduler says; its steps are the jobs, as
+	// Plans is how many plans there were that no other one ran.
+	Plans int
+	// Graph is what the scheduler says; its figures leave plans out; its steps are the jobs, as
 	// PackageRevision:NAME and so on, and the tasks by their paths. Nil when
 	// nothing ran.
 	Graph *dag.Report
@@ -209,7 +214,7 @@ func (r *run) finish() (kptpkg.Tree, *Report, error) {
 		report.Results = append(report.Results, fn.ResultsOf(err)...)
 	}
 	errs = append(errs, failed...)
-	report.Graph = r.graphReport
+	report.Graph, report.Plans = r.graphReport, len(r.plans)
 	for w := range r.allWorks() {
 		t := TaskReport{Path: w.path, Type: w.spec.Type, Target: w.target(), State: w.state.State, Attempts: w.state.Attempts, Clean: w.clean, Reason: w.state.Reason, Err: w.state.Err}
 		if w.done {

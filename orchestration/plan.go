@@ -34,6 +34,9 @@ type plan struct {
 	params map[string]any // with the compound task's
 	wrong  error          // why there are none
 	state  dag.StepReport // what came of it
+	// stalled says that it hasn't ended although nothing holds it: its slots are
+	// those of executors that never returned
+	stalled bool
 }
 
 // work is a task being carried out.
@@ -542,7 +545,9 @@ func (r *run) planSteps() []dag.Step {
 		steps = append(steps, r.workStep(w))
 	}
 	for _, p := range r.plans {
-		s := dag.Step{Name: p.path, Graph: r.planGraph(p)}
+		s := dag.Step{Name: p.path, Graph: r.planGraph(p), Do: func(context.Context, dag.Inputs) (dag.Result, error) {
+			return dag.Result{Clean: p.allClean()}, nil
+		}}
 		seen := map[*job]bool{}
 		var each func(p *plan)
 		each = func(p *plan) {
@@ -674,7 +679,7 @@ func (r *run) stepNeeds(w *work) []dag.Need {
 		key, _ := b.Path[0].(string)
 		o := output{b.Task, key}
 		if i, ok := bound[o]; ok {
-			needs[i].Optional = needs[i].Optional && b.HasDefault
+			needs[i].Optional = needs[i].Optional && (b.HasDefault || w.needDefault(b.Task, key))
 			continue
 		}
 		bound[o] = len(needs)

@@ -30,30 +30,37 @@ func (r *run) settled(rep *dag.Report) {
 	}
 	for _, p := range r.plans {
 		p.state = at[p.path]
+		p.stalled = rep.Phase == dag.PlanFailed && !p.state.State.Ended()
+		// a plan is a step and no task
+		st := &rep.Stats
+		switch {
+		case p.state.Clean:
+			st.Clean--
+		case p.state.Attempts > 0:
+			st.Executed--
+		}
+		for state, n := range map[dag.State]*int{
+			dag.Completed: &st.Completed, dag.Failed: &st.Failed, dag.Blocked: &st.Blocked, dag.Skipped: &st.Skipped, dag.Cancelled: &st.Cancelled,
+		} {
+			if p.state.State == state {
+				*n--
+			}
+		}
+		if !p.state.State.Ended() {
+			st.Unfinished--
+		}
 	}
 }
 
 // planDocs are the objects of plans and tasks with their statuses; running says
 // that the run isn't over.
 func (r *run) planDocs(running bool) ([]placedDoc, error) {
-	contents := map[string]string{} // digests by target
-	content := func(target string) (string, error) {
-		d, ok := contents[target]
-		if !ok {
-			var err error
-			if d, err = contentDigest(r.store.pkg(target)); err != nil {
-				return "", err
-			}
-			contents[target] = d
-		}
-		return d, nil
-	}
 	var docs []placedDoc
-	put := func(o *order, was, is api.Object, st *yaml.Node) error {
-		if isEqual(was, is) {
+	put := func(o *order, was, is api.Object) error {
+		if api.Equal(was, is) {
 			return nil
 		}
-		d, err := withStatus(o.doc, st)
+		d, err := withStatus(o.doc, statusNode(is))
 		if err == nil {
 			docs = append(docs, placedDoc{o.file, o.number, d})
 		}
@@ -64,11 +71,11 @@ func (r *run) planDocs(running bool) ([]placedDoc, error) {
 		if !own || w.plan != nil && w.plan.outer != nil {
 			return nil
 		}
-		st, err := r.statusOf(w, content, running)
+		st, err := r.statusOf(w, running)
 		if err != nil {
 			return err
 		}
-		return put(w.order, &api.PlanTask{Status: t.Status}, &api.PlanTask{Status: st}, statusNode(&api.PlanTask{Status: st}))
+		return put(w.order, &api.PlanTask{Status: t.Status}, &api.PlanTask{Status: st})
 	}
 	for _, w := range r.works {
 		if err := task(w); err != nil {
@@ -81,29 +88,16 @@ func (r *run) planDocs(running bool) ([]placedDoc, error) {
 				return nil, err
 			}
 		}
-		st, err := r.planStatus(p, content, running)
+		st, err := r.planStatus(p, running)
 		if err != nil {
 			return nil, err
 		}
 		was := p.object.(*api.Plan).Status
-		if err := put(p.order, &api.Plan{Status: was}, &api.Plan{Status: st}, statusNode(&api.Plan{Status: st})); err != nil {
+		if err := put(p.order, &api.Plan{Status: was}, &api.Plan{Status: st}); err != nil {
 			return nil, err
 		}
 	}
 	return docs, nil
-}
-
-// isEqual compares objects by their YAML.
-func isEqual(a, b api.Object) bool {
-	return yamlText(api.Node(a)) == yamlText(api.Node(b))
-}
-
-func yamlText(n *yaml.Node) string {
-	s, err := yaml.NewRNode(n).String()
-	if err != nil {
-		return err.Error()
-	}
-	return s
 }
 
 // statusNode is the status of an object, nil when it is empty.
@@ -134,7 +128,7 @@ func withStatus(d *yamldoc.Doc, st *yaml.Node) (*yamldoc.Doc, error) {
 }
 
 // statusOf is a task's status after the run.
-func (r *run) statusOf(w *work, content func(string) (string, error), running bool) (api.TaskStatus, error) {
+func (r *run) statusOf(w *work, running bool) (api.TaskStatus, error) {
 	st := w.was
 	kept := func() { // what it was when it completed outlives what came after
 		st = api.TaskStatus{}
@@ -185,7 +179,7 @@ func (r *run) statusOf(w *work, content func(string) (string, error), running bo
 		}
 	}
 	if st.Observed != nil && w.onChange() && w.target() != "" && finished && w.done && !r.opts.Mock {
-		d, err := content(w.target())
+		d, err := r.store.digest(w.target())
 		if err != nil {
 			return st, err
 		}
@@ -198,7 +192,7 @@ func (r *run) statusOf(w *work, content func(string) (string, error), running bo
 	if w.inner != nil {
 		st.Tasks = nil
 		var err error
-		if st.Tasks, err = r.inlineStatuses(w.inner, content, running); err != nil {
+		if st.Tasks, err = r.inlineStatuses(w.inner, running); err != nil {
 			return st, err
 		}
 	}
@@ -206,13 +200,13 @@ func (r *run) statusOf(w *work, content func(string) (string, error), running bo
 }
 
 // inlineStatuses are the states of the tasks that have no object of their own.
-func (r *run) inlineStatuses(p *plan, content func(string) (string, error), running bool) ([]api.InlineTaskStatus, error) {
+func (r *run) inlineStatuses(p *plan, running bool) ([]api.InlineTaskStatus, error) {
 	var out []api.InlineTaskStatus
 	for _, w := range p.works {
 		if _, own := w.object.(*api.PlanTask); own && p.outer == nil {
 			continue
 		}
-		st, err := r.statusOf(w, content, running)
+		st, err := r.statusOf(w, running)
 		if err != nil {
 			return nil, err
 		}
@@ -224,8 +218,8 @@ func (r *run) inlineStatuses(p *plan, content func(string) (string, error), runn
 }
 
 // planStatus is a plan's status after the run.
-func (r *run) planStatus(p *plan, content func(string) (string, error), running bool) (api.PlanStatus, error) {
-	tasks, err := r.inlineStatuses(p, content, running)
+func (r *run) planStatus(p *plan, running bool) (api.PlanStatus, error) {
+	tasks, err := r.inlineStatuses(p, running)
 	if err != nil {
 		return api.PlanStatus{}, err
 	}
@@ -234,9 +228,8 @@ func (r *run) planStatus(p *plan, content func(string) (string, error), running 
 		st.Phase = "Running"
 		return st, nil
 	}
-	st.Phase = p.state.State.String()
+	st.Phase = p.phase()
 	if !p.state.State.Ended() {
-		st.Phase = string(dag.PlanSuspended)
 		st.Message = p.waiting()
 	}
 	if p.state.State == dag.Failed || p.state.State == dag.Cancelled {
@@ -247,6 +240,17 @@ func (r *run) planStatus(p *plan, content func(string) (string, error), running 
 		st.Mock = false
 	}
 	return st, nil
+}
+
+// phase is how the run of the plan ended.
+func (p *plan) phase() string {
+	switch {
+	case p.stalled:
+		return string(dag.PlanFailed)
+	case !p.state.State.Ended():
+		return string(dag.PlanSuspended)
+	}
+	return p.state.State.String()
 }
 
 // mocked says whether some task of the plan was not really done.
@@ -382,6 +386,12 @@ func (r *run) planResults() ([]fn.Result, []error) {
 			}
 			errs = append(errs, &fn.ResultError{Result: res, Err: p.state.Err})
 		default:
+			if p.stalled {
+				res.Severity = fn.Error
+				res.Tags = map[string]string{api.CodeTag: string(dag.Orchestration)}
+				errs = append(errs, &fn.ResultError{Result: res})
+				continue
+			}
 			out = append(out, res)
 		}
 	}
@@ -406,6 +416,8 @@ func (p *plan) said(mock bool) string {
 	switch {
 	case p.state.State == dag.Failed && p.state.Code == dag.TimedOut:
 		what = "ran out of time"
+	case p.stalled:
+		what = "makes no progress: " + p.waiting()
 	case !p.state.State.Ended():
 		what = "is suspended: " + p.waiting()
 	case p.state.State == dag.Cancelled:
@@ -459,7 +471,7 @@ func (r *run) withGates(ws kptpkg.Tree) (kptpkg.Tree, error) {
 		if !asked[typ] {
 			continue
 		}
-		c := kptpkg.Condition{Type: typ, Status: "False", Reason: p.state.State.String(), Message: p.said(r.opts.Mock)}
+		c := kptpkg.Condition{Type: typ, Status: "False", Reason: p.phase(), Message: p.said(r.opts.Mock)}
 		if p.state.State == dag.Completed && !r.opts.Mock {
 			c.Status, c.Message = "True", ""
 		}

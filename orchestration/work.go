@@ -1,6 +1,7 @@
 package orchestration
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,6 +11,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/stoop-dev/stoop/fn"
@@ -47,20 +49,22 @@ func (r *run) carry(ctx context.Context, w *work, in dag.Inputs) (dag.Result, er
 		return dag.Result{}, err
 	}
 	seen := &api.Observed{Spec: w.spec.Digest()}
-	if d := bound.Digest(); d != seen.Spec {
-		seen.Inputs = d
+	if bound != w.spec {
+		if d := bound.Digest(); d != seen.Spec {
+			seen.Inputs = d
+		}
 	}
-	pkg := r.store.pkg(w.target())
-	if w.target() == "" {
-		pkg = kptpkg.Tree{}
-	}
-	a.dirty = w.whyDirty(seen, pkg)
+	a.dirty = r.whyDirty(w, seen)
 	if a.dirty == "" && !r.opts.Stateless {
 		a.done, a.clean, a.outputs, a.seen = true, true, w.was.Outputs, w.was.Observed
 		return dag.Result{Outputs: a.outputs, Clean: true}, nil
 	}
 	if r.opts.Mock && w.executed() {
 		return w.mock(a)
+	}
+	pkg := kptpkg.Tree{}
+	if w.target() != "" {
+		pkg = r.store.pkg(w.target())
 	}
 	next, outputs, err := r.perform(ctx, w, a, bound, pkg)
 	if err == nil {
@@ -134,9 +138,6 @@ func (r *run) lookup(p *plan, in dag.Inputs) func(api.Binding) (any, error) {
 			if in.Inner != nil {
 				outputs = in.Inner[b.Task]
 			}
-			if key, _ := b.Path[0].(string); b.HasDefault && outputs[key] == nil {
-				return b.Default, nil
-			}
 			return b.In(outputs)
 		}
 		params, err := r.params(p, in)
@@ -178,9 +179,10 @@ func (r *run) params(p *plan, in dag.Inputs) (map[string]any, error) {
 // gather makes the outputs of a compound task.
 func (r *run) gather(w *work, in dag.Inputs) (dag.Result, error) {
 	p := w.inner
-	// the plan's own bindings look outwards through the compound's inputs
-	look := in
-	look.Outer = &in
+	// the plan's own bindings look outwards through the compound's inputs, as
+	// those of its tasks do
+	outer, look := in, in
+	outer.Inner, look.Outer = nil, &outer
 	outputs, err := api.BindMap(p.spec.Outputs, r.lookup(p, look))
 	if err != nil {
 		return dag.Result{}, dag.Mark(dag.Permanent, at(api.At(err, p.object.Ref(), p.specField()+".outputs"), p.file, p.index))
@@ -205,7 +207,7 @@ func (w *work) onChange() bool {
 
 // whyDirty is why the task has to run, empty when it completed before and nothing
 // has changed since.
-func (w *work) whyDirty(seen *api.Observed, pkg kptpkg.Tree) string {
+func (r *run) whyDirty(w *work, seen *api.Observed) string {
 	was := w.was.Observed
 	switch {
 	case was == nil || w.was.Mock:
@@ -217,7 +219,7 @@ func (w *work) whyDirty(seen *api.Observed, pkg kptpkg.Tree) string {
 	case !w.onChange() || w.target() == "":
 		return ""
 	}
-	if d, err := contentDigest(pkg); err != nil || d != was.Content {
+	if d, err := r.store.digest(w.target()); err != nil || d != was.Content {
 		return "the content of " + w.target() + " changed"
 	}
 	return ""
@@ -228,6 +230,7 @@ func (w *work) whyDirty(seen *api.Observed, pkg kptpkg.Tree) string {
 // Nothing is parsed.
 func contentDigest(pkg kptpkg.Tree) (string, error) {
 	sum := sha256.New()
+	var line []byte
 	for _, p := range pkg.Paths() {
 		f := pkg.File(p)
 		b, err := f.Bytes()
@@ -238,18 +241,23 @@ func contentDigest(pkg kptpkg.Tree) (string, error) {
 			b = withoutStatus(b)
 		}
 		one := sha256.Sum256(b)
-		fmt.Fprintf(sum, "%s\x00%d\x00%x\n", p, f.Mode(), one)
+		line = append(append(line[:0], p...), 0)
+		line = append(strconv.AppendUint(line, uint64(f.Mode()), 10), 0)
+		sum.Write(append(hex.AppendEncode(line, one[:]), '\n'))
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // withoutStatus is a Kptfile without the lines of its top-level status.
 func withoutStatus(b []byte) []byte {
+	if !bytes.Contains(b, []byte("status:")) {
+		return b
+	}
 	var out []byte
 	skip := false
-	for line := range strings.Lines(string(b)) {
+	for line := range bytes.Lines(b) {
 		switch c := line[0]; {
-		case strings.HasPrefix(line, "status:"):
+		case bytes.HasPrefix(line, []byte("status:")):
 			skip = true
 		case skip && c != ' ' && c != '\n' && c != '\r' && c != '-' && c != '#':
 			skip = false
@@ -376,7 +384,7 @@ func (r *run) perform(ctx context.Context, w *work, a *attempt, spec *api.TaskSp
 	pr := w.revision(spec)
 	in := workspace{
 		revisions: r.localTo(w), registered: r.registered, unseen: r.opts.Unseen,
-		onConflict: r.opts.OnConflict, resolve: resolutionsAt(r.opts.Resolve, w.target()),
+		onConflict: r.opts.OnConflict, resolve: resolutionsAt(r.opts.Resolve, w.target()), dir: w.target(),
 	}
 	if l := spec.Resources; l != nil {
 		in.limits = runtime.Limits{Memory: l.MemoryBytes(), CPUs: l.CPUs(), CPU: l.CPUTime.Value(), Processes: l.Processes}
@@ -703,7 +711,7 @@ func (r *run) ask(ctx context.Context, w *work, spec *api.TaskSpec) (map[string]
 	if r.opts.Agent == nil {
 		return nil, dag.Mark(dag.Permanent, w.fail(codeUnavailable, "type", fmt.Sprintf("nobody is there to carry out tasks of type %s: name a chat endpoint (--agent-url), or try the plan out with --mock", spec.Type), nil))
 	}
-	req := agent.Request{Task: w.path, Kind: string(spec.Type), Inputs: spec.Inputs, Context: r.context(w.plan)}
+	req := agent.Request{Kind: string(spec.Type), Inputs: spec.Inputs, Context: r.context(w.plan)}
 	if a := spec.Atomic; a != nil {
 		req.Model, req.Prompt, req.Schema = a.Model, a.Description, a.Schema
 	}

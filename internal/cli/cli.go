@@ -45,6 +45,7 @@ func usageError(format string, args ...any) error {
 type app struct {
 	in       io.Reader
 	out, err io.Writer
+	screen   io.Writer // err as it is, for what cleans its text itself
 	getenv   func(string) string
 	perms    permissions
 	runtimes runtimeFlags
@@ -58,7 +59,7 @@ func Main(args []string, in io.Reader, out, errw io.Writer, getenv func(string) 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process
-	a := &app{in: in, out: out, err: plain{errw}, getenv: getenv}
+	a := &app{in: in, out: out, err: plain{errw}, screen: errw, getenv: getenv}
 	err := a.execute(ctx, args)
 	if err == nil {
 		return 0
@@ -125,7 +126,7 @@ standard output. kpt fn eval, kpt fn render, kustomize and docker run -i call it
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError("%v: run `%s --help`", err, cmd.CommandPath())
 	})
-	root.AddCommand(a.runCommand(), a.renderCommand(), a.getCommand(), a.upgradeCommand(), a.diffCommand(), a.mergeCommand(), a.rpkgCommand(), a.fnCommand(), a.serveCommand(), a.explainCommand(), a.versionCommand())
+	root.AddCommand(a.runCommand(), a.planCommand(), a.renderCommand(), a.getCommand(), a.upgradeCommand(), a.diffCommand(), a.mergeCommand(), a.rpkgCommand(), a.fnCommand(), a.serveCommand(), a.explainCommand(), a.versionCommand())
 	return root
 }
 

@@ -46,6 +46,8 @@ plans run, and writes what is done; the second one ends the process.`,
 	f.writeFlags.flags(cmd.Flags())
 	f.conflicts.settleFlags(cmd.Flags(), "")
 	f.plans.flags(cmd.Flags(), a.getenv)
+	f.watch.flags(cmd.Flags())
+	f.watch.statsFlag(cmd.Flags())
 	publishFlag(cmd.Flags(), &f.publish, a.getenv)
 	statusFlag(cmd.Flags(), &a.perms)
 	return cmd
@@ -69,6 +71,7 @@ type runFlags struct {
 	writeFlags
 	conflicts conflictFlags
 	plans     planFlags
+	watch     watchFlags
 	publish   bool
 }
 
@@ -104,7 +107,18 @@ func (a *app) run(ctx context.Context, name string, f runFlags) error {
 	if !f.dryRun && !f.check {
 		opts.Save = func(ws kptpkg.Tree) error { return dir.Write(writing, ws) }
 	}
+	taken := ""
+	if f.diff || f.dryRun || f.check || f.watch.stats != "" {
+		taken = "the changes or figures"
+	}
+	shown, err := f.watch.start(a, &opts, nameOf(name), taken, true)
+	if err != nil {
+		return err
+	}
 	after, report, err := orchestration.RunFiles(ctx, h, before, opts)
+	if eventsErr := shown.end(report); eventsErr != nil {
+		a.printError(eventsErr)
+	}
 	if report != nil {
 		a.printResults(report.Results)
 	} else if err != nil {
@@ -118,6 +132,9 @@ func (a *app) run(ctx context.Context, name string, f runFlags) error {
 		if err := dir.Write(writing, after); err != nil {
 			return err
 		}
+	}
+	if printErr := f.watch.print(a, report); printErr != nil {
+		return printErr
 	}
 	switch {
 	case err != nil:

@@ -71,7 +71,8 @@ type Need struct {
 	Type NeedType
 	// Key is the output that a Data need wants. Empty: whatever there is.
 	Key string
-	// Optional, of a Data need: where there is no such output, Default is used.
+	// Optional, of a Data need: where there is no such output, Default is used; nil
+	// is none, and the step gets no such output.
 	Optional bool
 	Default  any
 	// On are the ends that meet a Conditional need. Empty: Completed.
@@ -95,6 +96,17 @@ const (
 	Data
 	Conditional
 )
+
+// String is the type's name.
+func (t NeedType) String() string {
+	switch t {
+	case Data:
+		return "Data"
+	case Conditional:
+		return "Conditional"
+	}
+	return "Blocking"
+}
 
 // Outputs are what a step hands to those that need it. They are shared: nobody
 // may change them once they are returned.

@@ -75,6 +75,9 @@ func (n *node) gatherInputs() (Inputs, error) {
 			return in, &Error{Code: MissingInput,
 				Text: fmt.Sprintf("%s completed without the output %q that is needed", p.path, need.Key)}
 		}
+		if need.Default == nil {
+			continue // whoever wants it has a default of its own
+		}
 		if !own[need.Step] {
 			if own == nil {
 				own = map[string]bool{}

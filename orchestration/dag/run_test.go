@@ -249,7 +249,7 @@ func TestNeeds(t *testing.T) {
 		require.EqualError(t, r.err, `step q: p completed without the output "k" that is needed`)
 		require.Equal(t, dag.MissingInput, r.step("q").Code)
 		require.Equal(t, 1, r.step("q").Attempts)
-		require.Equal(t, dag.Outputs{"other": 1, "k": "d", "l": nil}, got)
+		require.Equal(t, dag.Outputs{"other": 1, "k": "d"}, got)
 		require.Equal(t, dag.Outputs{"other": 1}, shared, "defaults don't leak into what others get")
 	})
 	onFakeClock(t, "blocked wins over skipped, the first over others", func(t *testing.T) {

@@ -1,0 +1,190 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"github.com/stoop-dev/stoop/internal/progress"
+	"github.com/stoop-dev/stoop/orchestration"
+	"github.com/stoop-dev/stoop/orchestration/dag"
+	"github.com/stoop-dev/stoop/orchestration/kptdir"
+)
+
+// watchFlags are how a run is shown.
+type watchFlags struct {
+	events, filter string
+	stats          string
+}
+
+func (w *watchFlags) flags(fs *pflag.FlagSet) {
+	fs.StringVar(&w.events, "events", "", "write what happens as CloudEvents, one in a line of JSON, to a `FILE`, - (standard output) or fd:N")
+	fs.StringVar(&w.filter, "events-filter", "", "write only these events: `type=failed,task=PLAN/*,...`")
+}
+
+// statsFlag is for commands whose standard output is free.
+func (w *watchFlags) statsFlag(fs *pflag.FlagSet) {
+	fs.StringVar(&w.stats, "stats", "", "print figures of the run at the end: `text` or json")
+	fs.Lookup("stats").NoOptDefVal = "text"
+}
+
+// watch is a run being shown.
+type watch struct {
+	events *progress.Events
+	sink   io.Closer
+	live   *progress.Live
+	style  progress.Style
+}
+
+// isNews says whether an event is worth a line: what has only begun, and what
+// there was nothing to do for, isn't.
+func isNews(e dag.Event) bool {
+	return e.To != dag.Ready && !(e.To == dag.Executing && e.Attempt == 1) && !(e.To == dag.Completed && e.Clean)
+}
+
+// start begins to show a run of what is at name. taken is what standard output
+// carries otherwise. live says whether progress is shown to people, too.
+func (w *watchFlags) start(a *app, opts *orchestration.Options, name, taken string, live bool) (*watch, error) {
+	if w.stats != "" && w.stats != "text" && w.stats != "json" {
+		return nil, usageError("--stats is %q: write text or json", w.stats)
+	}
+	filter, err := progress.ParseFilter(w.filter)
+	if err != nil {
+		return nil, usageError("--events-filter: %v", err)
+	}
+	s := &watch{}
+	if w.events != "" {
+		sink, err := progress.OpenEvents(w.events, a.out, taken)
+		if err != nil {
+			return nil, err
+		}
+		s.sink = sink
+		s.events = progress.NewEvents(sink, progress.EventsConfig{Run: rand.Text()[:8], Name: name, Filter: filter})
+	} else if w.filter != "" {
+		return nil, usageError("--events-filter goes with --events")
+	}
+	opts.Begin = func(steps []string) {
+		s.events.PlanStarted(len(steps))
+		if live && hasTasks(steps) {
+			s.style = progress.StyleFor(a.screen, a.getenv)
+			s.live = progress.NewLive(a.screen, s.style, steps)
+		}
+	}
+	opts.Observe = func(e dag.Event) {
+		s.events.Observe(e)
+		if s.style.Tree || isNews(e) {
+			s.live.Observe(e)
+		}
+	}
+	return s, nil
+}
+
+// hasTasks says whether some of the steps are tasks rather than orders.
+func hasTasks(steps []string) bool {
+	for _, s := range steps {
+		if !strings.HasPrefix(s, "PackageRevision") {
+			return true
+		}
+	}
+	return false
+}
+
+// end ends the showing. Nobody may write to standard error before.
+func (s *watch) end(report *orchestration.Report) error {
+	err := s.live.Close()
+	if report != nil && report.Graph != nil {
+		s.events.PlanEnded(report.Graph)
+	}
+	err = errors.Join(err, s.events.Close())
+	if s.sink != nil {
+		err = errors.Join(err, s.sink.Close())
+	}
+	return err
+}
+
+// printStats prints the figures of a run.
+func (w *watchFlags) print(a *app, report *orchestration.Report) error {
+	if w.stats == "" || report == nil || report.Graph == nil {
+		return nil
+	}
+	st := progress.StatsOf(report.Graph)
+	st.PlansExecuted = report.Plans
+	if w.stats == "json" {
+		return json.NewEncoder(a.out).Encode(st)
+	}
+	_, err := fmt.Fprint(a.out, st.String())
+	return err
+}
+
+func (a *app) planCommand() *cobra.Command {
+	var f runFlags
+	format := "text"
+	cmd := &cobra.Command{
+		Use:   "plan DIR|FILE",
+		Short: "Show what stoop run would do, and why",
+		Long: `Shows the orders and tasks of a directory as the graph that stoop run makes of
+them: what would run, what is done, what waits or is blocked, and why. Nothing is
+run, changed or contacted.`,
+		Args: exactArgs(1, "one directory or file"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.plan(cmd.Context(), args[0], format, f)
+		},
+	}
+	cmd.Flags().StringVarP(&format, "output", "o", format, "`"+strings.Join(progress.GraphFormats, "|")+"`")
+	f.plans.flags(cmd.Flags(), a.getenv)
+	return cmd
+}
+
+func (a *app) plan(ctx context.Context, name, format string, f runFlags) error {
+	var opts orchestration.Options
+	if err := f.plans.options(&opts, a.getenv); err != nil {
+		return err
+	}
+	name, only, err := declaringDir(name)
+	if err != nil {
+		return err
+	}
+	opts.Only = only
+	tree, err := kptdir.Read(ctx, name, a.sources.directoryLimits())
+	if err != nil {
+		return err
+	}
+	h, done, err := a.handler(name)
+	if err != nil {
+		return err
+	}
+	defer done()
+	planned, err := orchestration.Inspect(h, tree, opts)
+	if err != nil {
+		return err
+	}
+	nodes := make([]progress.Node, len(planned))
+	for i, p := range planned {
+		nodes[i] = progress.Node{
+			Path: p.Path, Type: p.Type, Target: p.Target, State: string(p.Prospect), Reason: p.Reason,
+			Priority: p.Priority, Class: p.Class, Critical: p.Critical,
+		}
+		for _, n := range p.Needs {
+			nodes[i].Needs = append(nodes[i].Needs, progress.Edge{To: n.Path, Type: n.Type})
+		}
+	}
+	if err := progress.WriteGraph(a.out, format, nodes); err != nil {
+		return usageError("-o: %v", err)
+	}
+	return nil
+}
+
+// nameOf is what events call a run on a directory.
+func nameOf(dir string) string {
+	if abs, err := filepath.Abs(dir); err == nil {
+		return filepath.Base(abs)
+	}
+	return filepath.Base(dir)
+}
