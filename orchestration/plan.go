@@ -50,9 +50,10 @@ type work struct {
 	was    api.TaskStatus
 	inner  *plan // what a compound runs
 
-	needs []*work // those of its plan, for checks
-	jobs  []*job  // PackageRevisions that it needs
-	rank  int     // among all tasks, each after all it needs
+	bindings []api.BoundField
+	needs    []*work // those of its plan, for checks
+	jobs     []*job  // PackageRevisions that it needs
+	rank     int     // among all tasks, each after all it needs
 
 	last    atomic.Pointer[attempt] // that returned
 	attempt                         // what came of it, once it has ended
@@ -99,9 +100,7 @@ func codedError(o api.Object, code, field, message string, cause error) error {
 // api.
 const (
 	codeConflict    = "E5206" // tasks that write the same, in no order
-	codeUndeclared  = "E5210" // a task changed what isn't its target
 	codeUnavailable = "E5901" // nobody is there to carry out the task
-	codeExists      = "E5803" // something else is where the task's result should go
 	codeNoTask      = "E5302" // a name that no task, plan or revision has
 	codeBinding     = "E5402"
 	codeMissing     = "E5405"
@@ -160,9 +159,15 @@ func (b *planner) build() {
 			whole = append(whole, p)
 		case *api.PlanTask:
 			if name := obj.Spec.Plan; name != "" {
-				if b.plans[name] == nil {
+				switch p := b.plans[name]; {
+				case p == nil:
 					b.refuse(o, codeNoTask, "spec.plan", "there is no Plan %q%s", name, nearest(name, slices.Collect(maps.Keys(b.plans))))
+				case o.file == b.opts.Only && p.file != b.opts.Only:
+					b.refuse(o, codeNoTask, "spec.plan", "the task is part of plan %s: run %s", name, p.file)
 				}
+				continue
+			}
+			if b.opts.Only != "" && o.file != b.opts.Only {
 				continue
 			}
 			w := b.work(o, nil, obj.Metadata.Name, "Task:"+obj.Metadata.Name, &obj.Spec, "spec", nil)
@@ -309,7 +314,8 @@ func (b *planner) connect(w *work) {
 			w.jobs = append(w.jobs, j)
 		}
 	}
-	for _, bd := range w.spec.Bindings() {
+	w.bindings = w.spec.Bindings()
+	for _, bd := range w.bindings {
 		b.checkBinding(w, bd)
 	}
 	for _, dir := range []string{ordersDir} {
@@ -672,7 +678,7 @@ func (r *run) stepNeeds(w *work) []dag.Need {
 	}
 	type output struct{ task, key string }
 	bound := map[output]int{}
-	for _, b := range w.spec.Bindings() {
+	for _, b := range w.bindings {
 		if b.Task == "plan" {
 			continue
 		}
