@@ -22,6 +22,9 @@ type Orchestrator struct {
 	// Options are how plans run: Parallel, TaskTimeout, Agent, Mock, Observe,
 	// Save, Suspend and Kill. Options.Context is what every plan is told.
 	Options Options
+	// Workspace is what plans work on: packages and whatever they declare. It may
+	// be empty. A plan's own changes are in its result.
+	Workspace kptpkg.Tree
 
 	mu    sync.Mutex
 	stats Stats
@@ -39,20 +42,20 @@ type PlanResult struct {
 	// ExecutionTime is how long it took.
 	ExecutionTime time.Duration
 	// Workspace is what the plan worked on, afterwards, with the plan's object
-	// among it: given to ExecutePlan again, it goes on or does nothing.
+	// among it: on that the plan goes on or does nothing.
 	Workspace kptpkg.Tree
 	// Report is all there is to say.
 	Report *Report
 }
 
-// ExecutePlan executes a plan on a workspace, which may be empty. words are the
-// run's context; they win over the plan's and the orchestrator's own. Afterwards
-// plan.Status says how the plan and its tasks are.
+// ExecutePlan executes a plan on the workspace. words are the run's context; they
+// win over the plan's and the orchestrator's own. Afterwards plan.Status says how
+// the plan and its tasks are.
 //
 // The result is there unless the plan, or another order of the workspace, is
 // wrong and nothing was begun. The error joins those of all tasks that failed; a
 // plan that is suspended is none.
-func (o *Orchestrator) ExecutePlan(ctx context.Context, plan *api.Plan, ws kptpkg.Tree, words map[string]string) (*PlanResult, error) {
+func (o *Orchestrator) ExecutePlan(ctx context.Context, plan *api.Plan, words map[string]string) (*PlanResult, error) {
 	opts := o.Options
 	opts.Config = yamldoc.FromNode(api.Node(plan))
 	opts.Context = map[string]string{}
@@ -62,7 +65,7 @@ func (o *Orchestrator) ExecutePlan(ctx context.Context, plan *api.Plan, ws kptpk
 		}
 	}
 	began := time.Now()
-	after, report, err := Run(ctx, o.Handler, ws, opts)
+	after, report, err := Run(ctx, o.Handler, o.Workspace, opts)
 	if report == nil {
 		return nil, err
 	}
