@@ -47,6 +47,7 @@ type app struct {
 	out, err io.Writer
 	screen   io.Writer // err as it is, for what cleans its text itself
 	getenv   func(string) string
+	args     []string // of the command line
 	perms    permissions
 	runtimes runtimeFlags
 	sources  sourceFlags
@@ -86,6 +87,7 @@ func (a *app) execute(ctx context.Context, args []string) error {
 		return a.plugin(ctx, config, rest)
 	}
 	root := a.root()
+	a.args = args
 	root.SetArgs(args)
 	root.SetOut(a.out)
 	root.SetErr(a.err)

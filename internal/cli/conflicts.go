@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -51,20 +52,19 @@ func (f *conflictFlags) options() (merge.Options, error) {
 
 // judge prints what there is to say of a merge, the news first, and returns the
 // error that it ends with: err itself, or that a conflict was resolved that
-// isn't there. command is the command that was called: with a flag added it
-// settles a conflict.
-func (a *app) judge(err error, conflicts merge.Conflicts, unused []string, command ...string) error {
+// isn't there. The command that was called, with a flag added, settles a
+// conflict.
+func (a *app) judge(err error, conflicts merge.Conflicts, unused []string) error {
 	var open *merge.ConflictError
 	switch {
 	case errors.As(err, &open):
 		a.printError(err)
 		a.printConflicts(conflicts)
-		quoted := make([]string, len(command))
-		for i, arg := range command {
-			quoted[i] = shellQuote(arg)
+		command := "stoop"
+		for _, arg := range append(slices.Clone(a.args), "--resolve", open.Conflicts[0].Accept(merge.Local)) {
+			command += " " + shellQuote(arg)
 		}
-		fmt.Fprintf(a.err, "nothing was written; to accept a side, add it to the command: %s --resolve %s\n",
-			strings.Join(quoted, " "), shellQuote(open.Conflicts[0].Accept(merge.Local)))
+		fmt.Fprintf(a.err, "nothing was written; to accept a side, add it to the command: %s\n", command)
 		return &exitError{code: exitFailed}
 	case err != nil:
 		return err

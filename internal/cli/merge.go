@@ -128,14 +128,7 @@ func (a *app) merge(ctx context.Context, names [3]string, opts merge.Options, f 
 			return err
 		}
 	}
-	command := []string{"stoop", "merge"}
-	if f.strategy != "" {
-		command = append(command, "--strategy", f.strategy)
-	}
-	if f.output != "" {
-		command = append(command, "-o", f.output)
-	}
-	if err := a.judge(err, res.Conflicts, res.Unused, append(command, names[:]...)...); err != nil || f.output == "" {
+	if err := a.judge(err, res.Conflicts, res.Unused); err != nil || f.output == "" {
 		return err
 	}
 	if inPlace != nil {

@@ -38,7 +38,7 @@ func (w *watchFlags) statsFlag(fs *pflag.FlagSet) {
 // watch is a run being shown.
 type watch struct {
 	events *progress.Events
-	sink   io.Closer
+	sink   io.WriteCloser
 	live   *progress.Live
 	style  progress.Style
 }
@@ -49,26 +49,36 @@ func isNews(e dag.Event) bool {
 	return e.To != dag.Ready && !(e.To == dag.Executing && e.Attempt == 1) && !(e.To == dag.Completed && e.Clean)
 }
 
+// open opens the events of what is at name. taken is what standard output carries
+// otherwise.
+func (w *watchFlags) open(a *app, name, taken string) (*watch, error) {
+	filter, err := progress.ParseFilter(w.filter)
+	if err != nil {
+		return nil, usageError("--events-filter: %v", err)
+	}
+	s := &watch{}
+	if w.events == "" {
+		if w.filter != "" {
+			return nil, usageError("--events-filter goes with --events")
+		}
+		return s, nil
+	}
+	if s.sink, err = progress.OpenEvents(w.events, a.out, taken); err != nil {
+		return nil, err
+	}
+	s.events = progress.NewEvents(s.sink, progress.EventsConfig{Run: rand.Text()[:8], Name: name, Filter: filter})
+	return s, nil
+}
+
 // start begins to show a run of what is at name. taken is what standard output
 // carries otherwise. live says whether progress is shown to people, too.
 func (w *watchFlags) start(a *app, opts *orchestration.Options, name, taken string, live bool) (*watch, error) {
 	if w.stats != "" && w.stats != "text" && w.stats != "json" {
 		return nil, usageError("--stats is %q: write text or json", w.stats)
 	}
-	filter, err := progress.ParseFilter(w.filter)
+	s, err := w.open(a, name, taken)
 	if err != nil {
-		return nil, usageError("--events-filter: %v", err)
-	}
-	s := &watch{}
-	if w.events != "" {
-		sink, err := progress.OpenEvents(w.events, a.out, taken)
-		if err != nil {
-			return nil, err
-		}
-		s.sink = sink
-		s.events = progress.NewEvents(sink, progress.EventsConfig{Run: rand.Text()[:8], Name: name, Filter: filter})
-	} else if w.filter != "" {
-		return nil, usageError("--events-filter goes with --events")
+		return nil, err
 	}
 	opts.Begin = func(steps []string) {
 		s.events.PlanStarted(len(steps))

@@ -75,9 +75,9 @@ type rpkg struct {
 }
 
 // withEngine runs a command with the engine that the flags make. Naming a
-// repository in --repos is leave to use it, and so is naming one more on the
-// command line.
-func (a *app) withEngine(ctx context.Context, f *rpkgFlags, named string, do func(*rpkg) error) error {
+// repository in --repos is leave to use it; more is what else the command line
+// names.
+func (a *app) withEngine(ctx context.Context, f *rpkgFlags, more repository.Access, do func(*rpkg) error) error {
 	if len(f.repos) == 0 {
 		return usageError("no repository is known: name files with Repository objects by --repos or STOOP_REPOS")
 	}
@@ -89,7 +89,7 @@ func (a *app) withEngine(ctx context.Context, f *rpkgFlags, named string, do fun
 	if err != nil {
 		return err
 	}
-	access, err := accessToAll(repos, named)
+	access, err := accessToAll(repos, more)
 	if err != nil {
 		return err
 	}
@@ -122,31 +122,22 @@ func (a *app) opener(git *repository.Git) *repository.Opener {
 	return o
 }
 
-// accessToAll is what a person permits by naming repositories.
-func accessToAll(repos []*api.Repository, named string) (repository.Access, error) {
-	var all repository.Access
-	var places []string
+// accessToAll is more, and what a person permits by naming repositories.
+func accessToAll(repos []*api.Repository, more repository.Access) (repository.Access, error) {
 	for _, repo := range repos {
-		switch s := repo.Spec; {
-		case s.Git != nil:
-			places = append(places, s.Git.Repo)
-		case s.OCI != nil:
-			host, _, _ := strings.Cut(s.OCI.Registry, "/")
-			all.Network = append(all.Network, host)
+		if oci := repo.Spec.OCI; oci != nil {
+			host, _, _ := strings.Cut(oci.Registry, "/")
+			more.Network = append(more.Network, host)
+			continue
 		}
-	}
-	if named != "" {
-		places = append(places, named)
-	}
-	for _, place := range places {
-		one, err := repository.AccessTo(place)
+		one, err := repository.AccessTo(repo.Spec.Git.Repo)
 		if err != nil {
-			return all, err
+			return more, err
 		}
-		all.Network = append(all.Network, one.Network...)
-		all.FileRepos = append(all.FileRepos, one.FileRepos...)
+		more.Network = append(more.Network, one.Network...)
+		more.FileRepos = append(more.FileRepos, one.FileRepos...)
 	}
-	return all, nil
+	return more, nil
 }
 
 // readRepositories reads the Repository objects of files and directories.
@@ -269,20 +260,6 @@ func (a *app) author(ctx context.Context, named string) (repository.Author, erro
 		return repository.Author{Name: u.Username}, nil
 	}
 	return repository.Author{}, nil
-}
-
-// revision is the package revision of that name.
-func (r *rpkg) revision(ctx context.Context, name string) (orchestration.Revision, error) {
-	repo, _, _ := strings.Cut(name, ".")
-	list, err := r.engine.ListPackageRevisions(ctx, orchestration.Filter{
-		Namespace: r.namespace, Repository: repo, Filter: repository.Filter{Name: name}})
-	switch {
-	case err != nil:
-		return orchestration.Revision{}, err
-	case len(list) == 0:
-		return orchestration.Revision{}, fmt.Errorf("package revision %q %w: `stoop rpkg get` lists those that there are", name, repository.ErrNotFound)
-	}
-	return list[len(list)-1], nil // a placeholder or draft of the same name comes first
 }
 
 // forEach does something with each name, all of them even when some fail.

@@ -12,6 +12,7 @@ import (
 	"github.com/stoop-dev/stoop/orchestration"
 	"github.com/stoop-dev/stoop/orchestration/kptdir"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+	"github.com/stoop-dev/stoop/orchestration/repository"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
@@ -66,7 +67,7 @@ func (a *app) rpkgPullCommand(f *rpkgFlags) *cobra.Command {
 Without DIR its resources are written to standard output as a ResourceList.`,
 		Args: rangeArgs(1, 2, "the name of a revision and a directory"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withEngine(cmd.Context(), f, "", func(r *rpkg) error {
+			return a.withEngine(cmd.Context(), f, repository.Access{}, func(r *rpkg) error {
 				if len(args) == 1 {
 					return r.pullList(cmd.Context(), args[0])
 				}
@@ -134,7 +135,7 @@ Without DIR the resources come from standard input as a ResourceList; files that
 are no resources stay.`,
 		Args: rangeArgs(1, 2, "the name of a revision and a directory"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withEngine(cmd.Context(), f, "", func(r *rpkg) error {
+			return a.withEngine(cmd.Context(), f, repository.Access{}, func(r *rpkg) error {
 				if len(args) == 1 {
 					return r.pushList(cmd.Context(), args[0])
 				}
@@ -158,7 +159,7 @@ func (r *rpkg) push(ctx context.Context, name, from string) error {
 		return err
 	}
 	// so that it can be pushed again
-	rev, err := r.revision(ctx, name)
+	rev, err := r.engine.FindPackageRevision(ctx, r.namespace, name)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/stoop-dev/stoop/internal/progress"
 	"github.com/stoop-dev/stoop/internal/yamldoc"
 	"github.com/stoop-dev/stoop/orchestration"
 	"github.com/stoop-dev/stoop/orchestration/api"
@@ -28,6 +29,7 @@ type rpkgGetFlags struct {
 	noHeaders                                   bool
 	output                                      string
 	interval                                    pause
+	shown                                       watchFlags
 }
 
 func (a *app) rpkgGetCommand(f *rpkgFlags) *cobra.Command {
@@ -43,7 +45,7 @@ names. Revision -1 is no revision but the package as it is on the branch.`,
 			if err := g.check(args); err != nil {
 				return err
 			}
-			return a.withEngine(cmd.Context(), f, "", func(r *rpkg) error {
+			return a.withEngine(cmd.Context(), f, repository.Access{}, func(r *rpkg) error {
 				if g.watch {
 					r.opener.RefreshEvery = time.Duration(g.interval)
 				}
@@ -63,6 +65,7 @@ names. Revision -1 is no revision but the package as it is on the branch.`,
 	fs.BoolVar(&g.showKptfile, "show-kptfile", false, "print the Kptfile of one revision")
 	fs.BoolVarP(&g.watch, "watch", "w", false, "print what there is, then what changes, until interrupted")
 	fs.Var(&g.interval, "watch-interval", "how often --watch asks the repositories for changes")
+	g.shown.flags(fs)
 	fs.BoolVar(&g.noHeaders, "no-headers", false, "print no line of headers")
 	fs.StringVarP(&g.output, "output", "o", "", "`FORMAT`: json, yaml or name (default a table)")
 	return cmd
@@ -78,6 +81,8 @@ func (g *rpkgGetFlags) check(args []string) error {
 	switch {
 	case g.showKptfile && (len(args) != 1 || g.watch || g.output != ""):
 		return usageError("--show-kptfile takes the name of one revision, and neither --watch nor --output")
+	case g.shown.events != "" && !g.watch:
+		return usageError("--events goes with --watch")
 	case g.watch && len(args) > 1:
 		return usageError("--watch takes one name, or flags that say which")
 	}
@@ -130,7 +135,7 @@ func (r *rpkg) get(ctx context.Context, g rpkgGetFlags, names []string) error {
 		list, errs = slices.DeleteFunc(all, func(rev orchestration.Revision) bool { return !g.wants(rev) }), append(errs, err)
 	} else {
 		errs = append(errs, forEach(names, func(name string) error {
-			rev, err := r.revision(ctx, name)
+			rev, err := r.engine.FindPackageRevision(ctx, r.namespace, name)
 			if err == nil && g.filter(r, name).Matches(rev) && g.wants(rev) {
 				list = append(list, rev)
 			}
@@ -169,7 +174,7 @@ func (r *rpkg) print(ctx context.Context, g rpkgGetFlags, list []orchestration.R
 	}
 	objects := &yaml.Node{Kind: yaml.SequenceNode}
 	for _, rev := range list {
-		pr, err := r.engine.GetPackageRevision(ctx, rev.Namespace, rev.Name())
+		pr, err := r.engine.Describe(ctx, rev)
 		if err != nil {
 			return err
 		}
@@ -218,6 +223,15 @@ func (r *rpkg) watch(ctx context.Context, g rpkgGetFlags, list []orchestration.R
 	if err != nil {
 		return err
 	}
+	shown, err := g.shown.open(r.app, "rpkg", "what changes")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := shown.end(nil); err != nil {
+			r.printError(err)
+		}
+	}()
 	t := &table{columns: g.columns(true), noHeaders: g.noHeaders}
 	for _, rev := range list {
 		t.fit(append([]string{string(orchestration.Modified)}, g.row(rev)...))
@@ -226,11 +240,20 @@ func (r *rpkg) watch(ctx context.Context, g rpkgGetFlags, list []orchestration.R
 		if !g.wants(e.Revision) {
 			continue
 		}
+		shown.events.PackageRevision(changes[e.Type], progress.PackageRevision{
+			Name: e.Revision.Name(), Repository: e.Revision.Repository, Package: e.Revision.Package,
+			Workspace: e.Revision.Workspace, Revision: e.Revision.Number, Lifecycle: string(e.Revision.Lifecycle),
+		})
 		if err := r.printEvent(ctx, g, t, e); err != nil {
 			return err
 		}
 	}
 	return &exitError{code: exitCancelled}
+}
+
+// changes are the changes of revisions in the words of events.
+var changes = map[orchestration.EventType]progress.Change{
+	orchestration.Added: progress.Added, orchestration.Modified: progress.Modified, orchestration.Deleted: progress.Deleted,
 }
 
 func (r *rpkg) printEvent(ctx context.Context, g rpkgGetFlags, t *table, e orchestration.Event) error {
@@ -252,7 +275,7 @@ func (r *rpkg) printEvent(ctx context.Context, g rpkgGetFlags, t *table, e orche
 	})
 	if e.Type != orchestration.Deleted {
 		// one that has gone meanwhile is printed as it was seen
-		if pr, err := r.engine.GetPackageRevision(ctx, e.Revision.Namespace, e.Revision.Name()); err == nil {
+		if pr, err := r.engine.Describe(ctx, e.Revision); err == nil {
 			object = api.Node(pr)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stoop-dev/stoop/orchestration"
 	"github.com/stoop-dev/stoop/orchestration/api"
+	"github.com/stoop-dev/stoop/orchestration/repository"
 )
 
 // lifecycleVerb is a command that moves revisions from one lifecycle to another.
@@ -34,7 +35,7 @@ func (a *app) lifecycleCommand(f *rpkgFlags, v lifecycleVerb) *cobra.Command {
 		Short:   v.short,
 		Args:    someArgs("names of revisions"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withEngine(cmd.Context(), f, "", func(r *rpkg) error {
+			return a.withEngine(cmd.Context(), f, repository.Access{}, func(r *rpkg) error {
 				return forEach(args, func(name string) error { return r.move(cmd.Context(), name, v) })
 			})
 		},
@@ -42,7 +43,7 @@ func (a *app) lifecycleCommand(f *rpkgFlags, v lifecycleVerb) *cobra.Command {
 }
 
 func (r *rpkg) move(ctx context.Context, name string, v lifecycleVerb) error {
-	rev, err := r.revision(ctx, name)
+	rev, err := r.engine.FindPackageRevision(ctx, r.namespace, name)
 	if err != nil {
 		return err
 	}
@@ -128,7 +129,7 @@ func (a *app) rpkgDeleteCommand(f *rpkgFlags) *cobra.Command {
 		Short:   "Delete revisions that are drafts, proposed, or proposed for deletion",
 		Args:    someArgs("names of revisions"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withEngine(cmd.Context(), f, "", func(r *rpkg) error {
+			return a.withEngine(cmd.Context(), f, repository.Access{}, func(r *rpkg) error {
 				return forEach(args, func(name string) error {
 					if err := r.engine.DeletePackageRevision(cmd.Context(), r.namespace, name, ""); err != nil {
 						return err

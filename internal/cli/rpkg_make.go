@@ -62,7 +62,7 @@ func (a *app) rpkgInitCommand(f *rpkgFlags) *cobra.Command {
 			if p.repository == "" {
 				return usageError("--repository is missing: name the repository that the package goes to")
 			}
-			return a.withEngine(cmd.Context(), f, "", func(r *rpkg) error {
+			return a.withEngine(cmd.Context(), f, repository.Access{}, func(r *rpkg) error {
 				return r.create(cmd.Context(), r.newRevision(p, args[0], api.Task{Type: api.TaskInit, Init: &t}), "%s created")
 			})
 		},
@@ -88,16 +88,12 @@ repository here is leave to read it.`,
 			if p.repository == "" {
 				return usageError("--repository is missing: name the repository that the package goes to")
 			}
-			from, named, err := cloneSource(args[0], git)
+			from, access, err := cloneSource(args[0], git)
 			if err != nil {
 				return err
 			}
-			return a.withEngine(cmd.Context(), f, named, func(r *rpkg) error {
+			return a.withEngine(cmd.Context(), f, access, func(r *rpkg) error {
 				if g := from.Git; g != nil && g.Ref == "" {
-					access, err := repository.AccessTo(g.Repo)
-					if err != nil {
-						return err
-					}
 					if g.Ref, err = r.git(access, true).DefaultRef(cmd.Context(), g.Repo); err != nil {
 						return err
 					}
@@ -114,28 +110,28 @@ repository here is leave to read it.`,
 }
 
 // cloneSource is what the argument of a clone means, with the flags about a git
-// repository; named is the repository in it.
-func cloneSource(source string, flags api.GitPackage) (from api.UpstreamRef, named string, err error) {
+// repository, and what a person permits by naming it.
+func cloneSource(source string, flags api.GitPackage) (from api.UpstreamRef, access repository.Access, err error) {
 	image, isImage := strings.CutPrefix(source, "oci://")
 	isGit := strings.ContainsAny(source, "/:")
 	switch {
 	case (isImage || !isGit) && flags != (api.GitPackage{}):
-		return from, "", usageError("--directory, --ref and --secret-ref are about a git repository, and %s is none", source)
+		return from, access, usageError("--directory, --ref and --secret-ref are about a git repository, and %s is none", source)
 	case isImage:
 		host, _, _ := strings.Cut(image, "/")
-		return api.UpstreamRef{Type: api.UpstreamOCI, OCI: &api.OCIPackage{Image: image}}, "https://" + host + "/", nil
+		return api.UpstreamRef{Type: api.UpstreamOCI, OCI: &api.OCIPackage{Image: image}}, repository.Access{Network: []string{host}}, nil
 	case !isGit:
-		return api.UpstreamRef{UpstreamRef: &api.PackageRevisionRef{Name: source}}, "", nil
+		return api.UpstreamRef{UpstreamRef: &api.PackageRevisionRef{Name: source}}, access, nil
 	}
 	repo, dir, ref, err := upstream.ParseLocator(source)
 	if err != nil {
-		return from, "", usageError("%v", err)
+		return from, access, usageError("%v", err)
 	}
 	for _, f := range []struct{ flag, given, parsed string }{
 		{"directory", flags.Directory, strings.Trim(dir, "/")}, {"ref", flags.Ref, ref},
 	} {
 		if f.given != "" && f.parsed != "" && strings.Trim(f.given, "/") != f.parsed {
-			return from, "", usageError("--%s is %s, and %s says %s: leave one out", f.flag, f.given, source, f.parsed)
+			return from, access, usageError("--%s is %s, and %s says %s: leave one out", f.flag, f.given, source, f.parsed)
 		}
 	}
 	git := flags
@@ -143,7 +139,8 @@ func cloneSource(source string, flags api.GitPackage) (from api.UpstreamRef, nam
 	if git.Directory == "" {
 		git.Directory = dir
 	}
-	return api.UpstreamRef{Type: api.UpstreamGit, Git: &git}, repo, nil
+	access, err = repository.AccessTo(repo)
+	return api.UpstreamRef{Type: api.UpstreamGit, Git: &git}, access, err
 }
 
 func (a *app) rpkgCopyCommand(f *rpkgFlags) *cobra.Command {
@@ -161,8 +158,8 @@ func (a *app) rpkgCopyCommand(f *rpkgFlags) *cobra.Command {
 			case replay:
 				return usageError("--replay-strategy: the tasks of a revision are never run again; its content is copied")
 			}
-			return a.withEngine(cmd.Context(), f, "", func(r *rpkg) error {
-				rev, err := r.revision(cmd.Context(), args[0])
+			return a.withEngine(cmd.Context(), f, repository.Access{}, func(r *rpkg) error {
+				rev, err := r.engine.FindPackageRevision(cmd.Context(), r.namespace, args[0])
 				if err != nil {
 					return err
 				}
@@ -198,7 +195,7 @@ revision of its upstream: the latest, or the one that --revision says. With
 			case u.discover == "" && u.workspace == "":
 				return usageError("--workspace is missing: it names the new revision")
 			}
-			return a.withEngine(cmd.Context(), f, "", func(r *rpkg) error {
+			return a.withEngine(cmd.Context(), f, repository.Access{}, func(r *rpkg) error {
 				if u.discover != "" {
 					return r.discover(cmd.Context(), u.discover, args)
 				}
@@ -222,7 +219,7 @@ type upgradeRevision struct {
 }
 
 func (r *rpkg) upgradeRevision(ctx context.Context, name string, u upgradeRevision) error {
-	rev, err := r.revision(ctx, name)
+	rev, err := r.engine.FindPackageRevision(ctx, r.namespace, name)
 	if err != nil {
 		return err
 	}
@@ -242,7 +239,7 @@ func (r *rpkg) upgradeRevision(ctx context.Context, name string, u upgradeRevisi
 		return fmt.Errorf("package revision %q: its upstream is no published revision of the registered repositories (%s)", name, cmp.Or(link.Place, "it has none"))
 	}
 	var to *orchestration.Revision
-	for _, n := range newer(*link.Upstream, all) {
+	for _, n := range byPackage(all).newer(*link.Upstream) {
 		if u.revision == n.Number || u.revision == 0 && n.Latest {
 			to = &n
 		}
@@ -275,11 +272,26 @@ func kindOf(rev orchestration.Revision) string {
 	return string(rev.Lifecycle)
 }
 
-// newer are the published revisions of the same package with higher numbers.
-func newer(than orchestration.Revision, all []orchestration.Revision) []orchestration.Revision {
-	var found []orchestration.Revision
+// packageKey names a package.
+type packageKey struct{ namespace, repository, pkg string }
+
+// packages are revisions by package, in their order.
+type packages map[packageKey][]orchestration.Revision
+
+func byPackage(all []orchestration.Revision) packages {
+	p := packages{}
 	for _, r := range all {
-		if r.Namespace == than.Namespace && r.Repository == than.Repository && r.Package == than.Package && r.Number > than.Number {
+		key := packageKey{r.Namespace, r.Repository, r.Package}
+		p[key] = append(p[key], r)
+	}
+	return p
+}
+
+// newer are the published revisions of the same package with higher numbers.
+func (p packages) newer(than orchestration.Revision) []orchestration.Revision {
+	var found []orchestration.Revision
+	for _, r := range p[packageKey{than.Namespace, than.Repository, than.Package}] {
+		if r.Number > than.Number {
 			found = append(found, r)
 		}
 	}
@@ -323,13 +335,15 @@ func (r *rpkg) discover(ctx context.Context, what string, names []string) error 
 	if what == "downstream" {
 		t.columns = []string{"PACKAGE REVISION", "DOWNSTREAM PACKAGE", "DOWNSTREAM UPDATE"}
 	}
+	packages := byPackage(all)
 	for i, link := range links {
 		up := link.Upstream
 		if up == nil {
 			continue
 		}
 		var updates []string
-		for _, n := range newer(*up, all) {
+		to := packages.newer(*up)
+		for _, n := range to {
 			updates = append(updates, fmt.Sprintf("v%d", n.Number))
 		}
 		switch {
@@ -337,7 +351,7 @@ func (r *rpkg) discover(ctx context.Context, what string, names []string) error 
 			t.add([]string{from[i].Name(), up.Repository, "No update available"})
 		case what == "upstream":
 			t.add([]string{from[i].Name(), up.Repository, strings.Join(updates, ", ")})
-		case len(updates) > 0 && (named(*up) || slices.ContainsFunc(newer(*up, all), named)):
+		case len(updates) > 0 && (named(*up) || slices.ContainsFunc(to, named)):
 			t.add([]string{up.Name(), from[i].Name(), fmt.Sprintf("v%d->%s", up.Number, updates[len(updates)-1])})
 		}
 	}

@@ -60,11 +60,7 @@ func (a *app) upgrade(ctx context.Context, arg string, f upgradeFlags) error {
 	up, err := orchestration.Upgrade(ctx, a.origins(), dir.Tree(), orchestration.UpgradeOptions{
 		Ref: ref, Strategy: opts.Strategy, OnConflict: opts.OnConflict, Resolve: opts.Resolve,
 	})
-	command := []string{"stoop", "upgrade", arg}
-	if f.strategy != "" {
-		command = append(command, "--strategy", f.strategy)
-	}
-	if err := a.judge(err, up.Conflicts, up.Unused, command...); err != nil {
+	if err := a.judge(err, up.Conflicts, up.Unused); err != nil {
 		return err
 	}
 	a.printResults(up.Results)

@@ -19,12 +19,19 @@ func fetchUpstream(ctx context.Context, j *Job) (kptpkg.Tree, error) {
 	if err != nil {
 		return kptpkg.Tree{}, err
 	}
+	field, choose := "git.directory", "name the directory of a package"
+	switch up := j.Task.Clone.UpstreamRef; {
+	case up.UpstreamRef != nil:
+		field, choose = "upstreamRef.name", "name another"
+	case up.OCI != nil:
+		field, choose = "oci.image", "name the image of a package"
+	}
 	switch f := t.File(kptpkg.KptfileName); {
 	case f == nil:
-		return kptpkg.Tree{}, j.fieldError("git.directory", fmt.Sprintf(
-			"%s holds no Kptfile, so it is no kpt package: name the directory of a package, or add a Kptfile there (kpt pkg init)", from), nil)
+		return kptpkg.Tree{}, j.fieldError(field, fmt.Sprintf(
+			"%s holds no Kptfile, so it is no kpt package: %s, or add a Kptfile there (kpt pkg init)", from, choose), nil)
 	case f.Mode() == kptpkg.Symlink:
-		return kptpkg.Tree{}, j.fieldError("git.directory", fmt.Sprintf("the Kptfile in %s is a symlink: make it a file there", from), nil)
+		return kptpkg.Tree{}, j.fieldError(field, fmt.Sprintf("the Kptfile in %s is a symlink: make it a file there", from), nil)
 	}
 	if _, err := t.Kptfile("."); err != nil {
 		return kptpkg.Tree{}, err

@@ -62,14 +62,14 @@ func keepComments(_ context.Context, j *Job) (kptpkg.Tree, error) {
 	var healed []*kptpkg.File
 	for _, p := range j.Package.Paths() {
 		f := j.Package.File(p)
-		if f == j.replaced.File(p) || !f.IsYAML() || hasCode(f) {
+		if f == j.replaced.File(p) || !f.IsYAML() {
 			continue
 		}
 		docs := slices.Clone(f.Docs())
 		changed := false
 		for i, d := range docs {
 			old := before[identity(d)]
-			if old == nil {
+			if old == nil || hasCode(d) {
 				continue
 			}
 			next, err := healedDoc(old, d)
@@ -106,12 +106,12 @@ func identities(t kptpkg.Tree) map[string]*yamldoc.Doc {
 	out := map[string]*yamldoc.Doc{}
 	for _, p := range t.Paths() {
 		f := t.File(p)
-		if !f.IsYAML() || hasCode(f) {
+		if !f.IsYAML() {
 			continue
 		}
 		for _, d := range f.Docs() {
 			id := identity(d)
-			if _, twice := out[id]; twice {
+			if _, twice := out[id]; twice || hasCode(d) {
 				d = nil
 			}
 			if id != "" {
@@ -135,8 +135,8 @@ func identity(d *yamldoc.Doc) string {
 	return strings.Join([]string{n.GetApiVersion(), n.GetKind(), kptpkg.Namespace(root), kptpkg.Name(root)}, "|")
 }
 
-// hasCode says whether comments of a file are ytt's.
-func hasCode(f *kptpkg.File) bool {
-	b, err := f.Bytes()
+// hasCode says whether comments of a resource are ytt's.
+func hasCode(d *yamldoc.Doc) bool {
+	b, err := d.Bytes()
 	return err != nil || bytes.Contains(b, []byte("#@")) || bytes.Contains(b, []byte("#!"))
 }

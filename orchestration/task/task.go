@@ -46,9 +46,11 @@ type Job struct {
 	Credentials CredentialResolver // nil: there are none
 	Revisions   Revisions          // the package revisions that can be named
 	// OnConflict and Resolve are who wins where an upgrade finds a conflict, as
-	// the operator has it; empty: the revision's annotation says.
+	// the operator has it; empty: the revision's annotation says. Dir is where
+	// the operator sees the package, as in [merge.Options].
 	OnConflict merge.Policy
 	Resolve    merge.Resolutions
+	Dir        string
 	// Unseen says of a file that the package may have it and the host couldn't
 	// pass it; nil: the package is there as a whole.
 	Unseen   func(*kptpkg.File) bool

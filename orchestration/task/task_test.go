@@ -50,7 +50,7 @@ func TestKindsConform(t *testing.T) {
 			OldUpstreamRef: api.PackageRevisionRef{Name: "old"}, NewUpstreamRef: api.PackageRevisionRef{Name: "new"},
 			LocalPackageRevisionRef: api.PackageRevisionRef{Name: "old"},
 		}},
-		"update": {}, "render": {}, "replace": {}, "eval": {},
+		"update": {}, "render": {}, "replace": {}, "eval": {}, "tool_call": {},
 	}
 	made := tree(t, map[string]string{"Kptfile": kptfile, "cm.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"})
 	for _, kind := range task.Kinds {
@@ -87,6 +87,9 @@ func TestKindsConform(t *testing.T) {
 			j := job()
 			j.Package = tree(t, map[string]string{"Kptfile": "apiVersion: kpt.dev/v1\nkind: Kptfile\npipeline: [\n", "cm.yaml": "a: b\n"})
 			j.Resources = &api.PackageRevisionResources{Spec: api.PackageRevisionResourcesSpec{Resources: map[string]string{"Kptfile": "pipeline: [\n"}}}
+			if kind.Name == "tool_call" { // reads no Kptfile
+				j.Function = &kptpkg.Function{Image: "unknown"}
+			}
 			return j
 		}
 		t.Run(kind.Name, func(t *testing.T) { tasktest.Conform(t, kind, job, failing) })

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 
+	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 	"github.com/stoop-dev/stoop/orchestration/merge"
@@ -51,16 +53,19 @@ func mergeUpstream(ctx context.Context, j *Job) (kptpkg.Tree, error) {
 	if err != nil {
 		return kptpkg.Tree{}, err
 	}
-	res, err := merge.Merge(before, mine, after, merge.Options{
-		Strategy: merge.Strategy(spec.Strategy), OnConflict: policy, Resolve: j.Resolve, Root: true, Nested: true,
+	res, err := j.merge(ctx, before, mine, after, merge.Options{
+		Strategy: merge.Strategy(spec.Strategy), OnConflict: policy, Resolve: j.Resolve, Dir: j.Dir, Root: true, Nested: true,
 	})
 	for _, c := range res.Conflicts {
 		j.Results = append(j.Results, c.Result())
 	}
+	for _, place := range res.Unused {
+		j.report(fn.Warning, "", fmt.Sprintf("--resolve %s: this upgrade has no such conflict: check the spelling, or take it out", path.Join(j.Dir, place)))
+	}
 	var conflict *merge.ConflictError
 	switch {
 	case errors.As(err, &conflict):
-		return kptpkg.Tree{}, fmt.Errorf("%w\nto take one side everywhere, set annotation %s to local or upstream (or run with --on-conflict); to choose place by place, run with --resolve, FILE being below the directory", err, api.OnConflictAnnotation)
+		return kptpkg.Tree{}, fmt.Errorf("%w\nto take one side everywhere, set annotation %s to local or upstream, or run with --on-conflict", err, api.OnConflictAnnotation)
 	case err != nil:
 		return kptpkg.Tree{}, err
 	}
