@@ -69,7 +69,7 @@ type Revision struct {
 // Filter says which package revisions are meant. The zero Filter is all of them,
 // placeholders too.
 type Filter struct {
-	Namespace  string // of the Repository object; "" is any
+	Namespace  string // that sees the Repository object, which may have none; "" sees all
 	Repository string // its name; "" is any
 	repository.Filter
 }
@@ -81,7 +81,13 @@ func (f Filter) Matches(r Revision) bool {
 
 // includes says whether the filter lets revisions of a repository through.
 func (f Filter) includes(namespace, name string) bool {
-	return (f.Namespace == "" || f.Namespace == namespace) && (f.Repository == "" || f.Repository == name)
+	return sees(f.Namespace, namespace) && (f.Repository == "" || f.Repository == name)
+}
+
+// sees says whether what is in a namespace is seen from another: one that either
+// leaves out agrees with any.
+func sees(from, namespace string) bool {
+	return from == "" || namespace == "" || from == namespace
 }
 
 func compareRevisions(a, b Revision) int {
@@ -165,22 +171,22 @@ type registered struct {
 	open   repository.Repository
 }
 
-// repository is the registered repository of that name as seen from a namespace:
-// one that either leaves out agrees with any.
+// repository is the registered repository of that name as seen from a namespace.
 func (e *Engine) repository(namespace, name string) (*api.Repository, error) {
 	var found []*api.Repository
 	var names []string
-	for _, repo := range e.included(Filter{}) {
-		if m := repo.Metadata; namespace == "" || m.Namespace == "" || m.Namespace == namespace {
-			names = append(names, m.Name)
-			if m.Name == name {
-				found = append(found, repo)
-			}
+	for _, repo := range e.included(Filter{Namespace: namespace}) {
+		names = append(names, repo.Metadata.Name)
+		if repo.Metadata.Name == name {
+			found = append(found, repo)
+		}
+	}
+	for _, repo := range found {
+		if repo.Metadata.Namespace == namespace || len(found) == 1 {
+			return repo, nil
 		}
 	}
 	switch {
-	case len(found) == 1:
-		return found[0], nil
 	case len(found) > 1:
 		return nil, fmt.Errorf("%d repositories %s are registered, in several namespaces: give the namespace", len(found), name)
 	case len(names) == 0:
@@ -236,10 +242,27 @@ func rank(r Revision) int {
 	return 2 + r.Number
 }
 
+// FindPackageRevision returns the package revision of that name, as seen from a
+// namespace: a published one rather than a draft or placeholder of the same name.
+func (e *Engine) FindPackageRevision(ctx context.Context, namespace, name string) (Revision, error) {
+	r, err := e.find(ctx, namespace, name)
+	return r.Revision, err
+}
+
 // GetPackageRevision returns the package revision of that name as an object, its
 // tasks included.
 func (e *Engine) GetPackageRevision(ctx context.Context, namespace, name string) (*api.PackageRevision, error) {
 	r, err := e.find(ctx, namespace, name)
+	if err != nil {
+		return nil, err
+	}
+	return r.read(ctx, true)
+}
+
+// Describe returns a package revision that was listed as an object, its tasks
+// included.
+func (e *Engine) Describe(ctx context.Context, rev Revision) (*api.PackageRevision, error) {
+	r, err := e.registered(ctx, rev)
 	if err != nil {
 		return nil, err
 	}
@@ -302,12 +325,11 @@ func (r registered) describe(pkg kptpkg.Tree) (*api.PackageRevision, error) {
 		pr.Status.Conditions = append(pr.Status.Conditions, api.Condition{
 			Type: c.Type, Status: api.ConditionStatus(c.Status), Reason: c.Reason, Message: c.Message})
 	}
-	if git := r.object.Spec.Git; git != nil {
-		pr.Status.SelfLock = &api.Lock{Type: "git", Git: &api.GitLock{Repo: git.Repo, Directory: r.Directory, Ref: r.Ref, Commit: r.Commit}}
+	if l := r.lock(); l.Git != nil {
+		pr.Status.SelfLock = &api.Lock{Type: "git", Git: (*api.GitLock)(l.Git)}
 	}
 	if l := k.UpstreamLock; l != nil && l.Git != nil {
-		pr.Status.UpstreamLock = &api.Lock{Type: "git", Git: &api.GitLock{
-			Repo: l.Git.Repo, Directory: l.Git.Directory, Ref: l.Git.Ref, Commit: l.Git.Commit}}
+		pr.Status.UpstreamLock = &api.Lock{Type: "git", Git: (*api.GitLock)(l.Git)}
 	}
 	return pr, nil
 }
@@ -470,19 +492,25 @@ func (e *Engine) workspace(ctx context.Context, self string, draft Draft) worksp
 				return nil, fmt.Errorf("it is a placeholder, the package as it is on the branch %s, and no revision: name a published one", r.Workspace)
 			}
 			rev.Published = r.IsPublished()
-			rev.Lock = r.lock()
+			lock := r.lock()
+			rev.Lock = &lock
 			rev.Package, err = r.open.Resources(ctx, r.Revision.Revision)
 			return rev, err
 		},
 	}
 }
 
-// lock pins the revision as an upstream; nil: its repository has no such thing.
-func (r registered) lock() *upstream.Lock {
+// lock pins the revision as an upstream.
+func (r registered) lock() upstream.Lock {
 	if git := r.object.Spec.Git; git != nil {
-		return &upstream.Lock{Type: upstream.TypeGit, Git: &upstream.GitLock{Repo: git.Repo, Directory: r.Directory, Ref: r.Ref, Commit: r.Commit}}
+		return upstream.Lock{Type: upstream.TypeGit, Git: &upstream.GitLock{
+			Repo: repository.WithoutCredentials(git.Repo), Directory: r.Directory, Ref: r.Ref, Commit: r.Commit}}
 	}
-	return nil
+	name := r.Ref
+	if colon := strings.LastIndexByte(name, ':'); colon > strings.LastIndexByte(name, '/') {
+		name = name[:colon]
+	}
+	return upstream.Lock{Type: upstream.TypeOCI, OCI: &upstream.OCILock{Image: name + "@" + r.Commit, Ref: r.Ref}}
 }
 
 // edited is a draft that knows whether its content changed. What is the same is

@@ -467,10 +467,11 @@ func withoutText(old, now kptpkg.Tree) (kptpkg.Tree, error) {
 }
 
 // DeletePackageRevision deletes a Draft, a Proposed or a DeletionProposed
-// package revision, or takes a placeholder's directory off the branch. A
-// Published one is refused, and so is one that another revision in any registered
-// repository was cloned from or upgraded to. version is the resourceVersion that
-// it has to have; "" is any.
+// package revision. A Published one is refused, and so is one that another
+// revision in any registered repository was cloned from or upgraded to. A
+// placeholder's deletion takes the package off the branch, once none of its
+// published revisions is left. version is the resourceVersion that it has to have;
+// "" is any.
 func (e *Engine) DeletePackageRevision(ctx context.Context, namespace, name, version string) error {
 	r, err := e.find(ctx, namespace, name)
 	if err != nil {
@@ -487,15 +488,32 @@ func (e *Engine) DeletePackageRevision(ctx context.Context, namespace, name, ver
 	case r.IsPublished() && r.Lifecycle != api.DeletionProposed:
 		return fmt.Errorf("package revision %q is Published: propose its deletion first (spec.lifecycle: DeletionProposed)", name)
 	}
-	if r.IsPublished() {
-		if err := e.unused(ctx, r); err != nil {
-			return err
-		}
+	switch {
+	case r.IsPublished():
+		err = e.unused(ctx, r)
+	case r.IsPlaceholder():
+		err = r.lastOfPackage(ctx)
+	}
+	if err != nil {
+		return err
 	}
 	if err := r.open.DeleteRevision(ctx, r.Revision.Revision); err != nil {
 		return err
 	}
 	_ = e.look(ctx, r.object, r.open) // else with the next refresh: it is deleted
+	return nil
+}
+
+// lastOfPackage refuses a placeholder whose package has published revisions:
+// whoever deploys the branch would lose it, with nobody asked.
+func (r registered) lastOfPackage(ctx context.Context) error {
+	all, err := r.open.Revisions(ctx, repository.Filter{Package: r.Package})
+	if err != nil {
+		return err
+	}
+	if i := slices.IndexFunc(all, repository.Revision.IsPublished); i >= 0 {
+		return fmt.Errorf("package revision %q can't be deleted: it is package %s on the branch %s, which has published revisions (%s): delete these first", r.Name(), r.Package, r.Workspace, all[i].Name())
+	}
 	return nil
 }
 
@@ -541,10 +559,10 @@ func (up registered) isUpstreamOf(ctx context.Context, r registered) (bool, erro
 	if err != nil {
 		return false, err
 	}
-	if made, self := k.UpstreamLock, up.lock(); made != nil && self != nil && placeOf(*made) == placeOf(kptfileLock(*self)) {
+	if made := k.UpstreamLock; made != nil && placeOf(*made) == placeOf(kptfileLock(up.lock())) {
 		return true, nil
 	}
-	if up.Namespace != "" && r.Namespace != "" && up.Namespace != r.Namespace {
+	if !sees(r.Namespace, up.Namespace) {
 		return false, nil // the names in its tasks are of another namespace
 	}
 	tasks, err := r.open.Tasks(ctx, r.Revision.Revision)

@@ -2,8 +2,11 @@ package orchestration
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,7 +37,8 @@ func newEngine(t *testing.T) *testEngine {
 // another is an engine as another process has it, with settings of its opener.
 func (e *testEngine) another(opener *repository.Opener) *Engine {
 	var repos []*api.Repository
-	for name, repo := range map[string]*repositorytest.Repo{"r": e.r, "s": e.s} {
+	for i, repo := range []*repositorytest.Repo{e.r, e.s} {
+		name := []string{"r", "s"}[i]
 		o := &api.Repository{Header: api.Header{APIVersion: api.PorchConfigV1Alpha1, Kind: "Repository", Metadata: api.ObjectMeta{Name: name, Namespace: "ns"}}}
 		o.Spec.Git = &api.GitRepository{Repo: repo.Dir, CreateBranch: true}
 		repos = append(repos, o)
@@ -142,6 +146,12 @@ func TestEngineCreate(t *testing.T) {
 	assert.Empty(t, pr.Spec.Tasks, "what was given isn't changed")
 	assert.Equal(t, e.r.Git("rev-parse", "drafts/a/web/v1"), made.Metadata.ResourceVersion)
 	assert.Equal(t, "Ann <ann@example.com>", e.r.Git("log", "-1", "--format=%an <%ae>", "drafts/a/web/v1"))
+
+	proposed := object("r", "b", "v1")
+	proposed.Spec.Lifecycle = api.Proposed
+	proposed, _, err = e.CreatePackageRevision(t.Context(), proposed)
+	require.NoError(t, err)
+	assert.Equal(t, api.Proposed, proposed.Spec.Lifecycle)
 
 	read, err := e.GetPackageRevision(t.Context(), "ns", "r.a.web.v1")
 	require.NoError(t, err)
@@ -473,10 +483,13 @@ func TestEngineDelete(t *testing.T) {
 	}
 	err = e.DeletePackageRevision(t.Context(), "ns", "r.web.v1", strings.Repeat("0", 40))
 	assert.ErrorIs(t, err, repository.ErrConflict)
-	for _, name := range []string{"r.web.v2", "r.web.v1", "s.lib.v1"} {
+	err = e.DeletePackageRevision(t.Context(), "ns", "r.web.main", "")
+	assert.ErrorContains(t, err, "which has published revisions (r.web.v1)")
+	assert.Contains(t, e.r.Git("ls-tree", "--name-only", "main"), "web")
+	for _, name := range []string{"r.web.v2", "r.web.v1", "s.lib.v1", "r.web.main"} {
 		assert.NoError(t, e.DeletePackageRevision(t.Context(), "ns", name, ""))
 	}
-	assert.Empty(t, e.r.Git("tag")+e.s.Git("tag"))
+	assert.Empty(t, e.r.Git("tag")+e.s.Git("tag")+e.r.Git("ls-tree", "--name-only", "main"))
 	_, err = e.GetPackageRevision(t.Context(), "ns", web.Metadata.Name)
 	assert.ErrorIs(t, err, repository.ErrNotFound)
 	assert.ErrorIs(t, e.DeletePackageRevision(t.Context(), "ns", web.Metadata.Name, ""), repository.ErrNotFound)
@@ -504,6 +517,54 @@ func TestEngineLocks(t *testing.T) {
 	_, _, err = e.UpdatePackageRevision(t.Context(), pr)
 	assert.NoError(t, err)
 	assert.Empty(t, e.busy)
+}
+
+// Many at once, of two engines: everybody's own revision is published, and of
+// those who want the same one gets it.
+func TestEngineConcurrently(t *testing.T) {
+	e := newEngine(t)
+	engines := []*Engine{e.Engine, e.another(&repository.Opener{})}
+	events, err := e.WatchPackageRevisions(t.Context(), Filter{Filter: repository.Filter{Lifecycles: []api.Lifecycle{api.Published}}})
+	require.NoError(t, err)
+	next, stop := iter.Pull(events)
+	defer stop()
+	var wg sync.WaitGroup
+	var shared atomic.Int32
+	for i := range 8 {
+		wg.Go(func() {
+			mine := engines[i%2]
+			pr, _, err := mine.CreatePackageRevision(t.Context(), object("r", fmt.Sprintf("p%d", i), "v1"))
+			if !assert.NoError(t, err) {
+				return
+			}
+			pr.Spec.Lifecycle = api.Proposed
+			if pr, _, err = mine.UpdatePackageRevision(t.Context(), pr); !assert.NoError(t, err) {
+				return
+			}
+			pr.Spec.Lifecycle = api.Published
+			_, _, err = mine.ApprovePackageRevision(t.Context(), pr)
+			assert.NoError(t, err)
+			_, _, err = mine.CreatePackageRevision(t.Context(), object("r", "shared", "v1"))
+			if err == nil {
+				shared.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	assert.EqualValues(t, 1, shared.Load())
+	list, err := engines[1].ListPackageRevisions(t.Context(), Filter{Filter: repository.Filter{Number: 1}})
+	require.NoError(t, err)
+	assert.NotEmpty(t, list)
+	assert.Len(t, strings.Fields(e.r.Git("tag")), 8)
+	assert.Equal(t, "8", e.r.Git("rev-list", "--count", "--merges", "main"))
+	seen := map[string]bool{}
+	for len(seen) < 4 { // those of this engine at least
+		e, ok := next()
+		require.True(t, ok)
+		if !e.Revision.IsPlaceholder() && e.Type != Deleted {
+			seen[e.Revision.Name()] = true
+		}
+	}
 }
 
 // Two engines that change one revision: the second is told. What is newer than
@@ -552,6 +613,18 @@ func TestEngineList(t *testing.T) {
 	packages, err := e.ListPackages(t.Context(), Filter{})
 	require.NoError(t, err)
 	assert.Equal(t, []repository.Package{{Repository: "r", Name: "web"}, {Repository: "s", Name: "lib", Latest: "s.lib.v1"}}, packages)
+
+	// a repository of two namespaces has to be told apart
+	twin := *e.Repositories[0]
+	twin.Metadata.Namespace = "other"
+	e.Repositories = append(e.Repositories, &twin)
+	_, err = e.FindPackageRevision(t.Context(), "", twin.Metadata.Name+".x.v1")
+	assert.ErrorContains(t, err, "are registered, in several namespaces: give the namespace")
+	_, err = e.FindPackageRevision(t.Context(), "other", "r.web.v1")
+	assert.NoError(t, err)
+	e.Repositories = e.Repositories[:2]
+	_, unseen := e.FindPackageRevision(t.Context(), "other", "r.web.v1")
+	assert.ErrorIs(t, unseen, repository.ErrNotFound)
 
 	// what can be read is listed, whatever can't
 	e.Repositories = append(e.Repositories, &api.Repository{

@@ -29,8 +29,8 @@ func (e *Engine) Upstreams(ctx context.Context, revisions, all []Revision) ([]Li
 		if err != nil {
 			return nil, err
 		}
-		if l := r.lock(); l != nil && all[i].IsPublished() {
-			upstreams[placeOf(kptfileLock(*l))] = &all[i]
+		if all[i].IsPublished() {
+			upstreams[placeOf(kptfileLock(r.lock()))] = &all[i]
 		}
 	}
 	links := make([]Link, len(revisions))

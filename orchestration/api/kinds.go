@@ -1,7 +1,6 @@
 package api
 
 import (
-	"errors"
 	"slices"
 	"strings"
 
@@ -25,10 +24,6 @@ type Object interface {
 	// the object. Its error joins one [fn.ResultError] a problem.
 	Validate() error
 }
-
-// ErrNotBuilt is wrapped by errors about what an object may ask for and this
-// version can't do yet.
-var ErrNotBuilt = errors.New("not built yet")
 
 // kind is one kind of object that stoop reads.
 type kind struct {

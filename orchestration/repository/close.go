@@ -590,8 +590,8 @@ func (r *gitRepository) tasks(ctx context.Context, rev Revision, at plumbing.Has
 				continue
 			}
 			t, err := decodeTask(n.Task)
-			if err != nil || t.Type == taskRender || t.Type == "" {
-				continue // of an older Porch, or no task at all
+			if err != nil || !isTask(t) {
+				continue
 			}
 			tasks = append(tasks, t)
 		}

@@ -95,6 +95,10 @@ var subjects = map[api.TaskType]string{
 	taskRender:      "Rendering package",
 }
 
+// isTask says whether a noted task is one that objects can have: a render isn't,
+// and neither is what older versions of Porch did.
+func isTask(t api.Task) bool { return t.Type != taskRender && subjects[t.Type] != "" }
+
 // builder makes git objects.
 type builder struct {
 	from    objects // what is there already

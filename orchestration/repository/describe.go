@@ -16,11 +16,10 @@ import (
 // description is what an object that a ref points to says: a commit, or tags
 // that lead to one.
 type description struct {
-	commit, tree plumbing.Hash   // zero when it leads to no commit
-	by           string          // the commit's author
-	at           time.Time       // of the commit
-	notes        []note          // the tags' first
-	has          map[string]bool // by directory: whether it is a package
+	commit, tree plumbing.Hash // zero when it leads to no commit
+	by           string        // the commit's author
+	at           time.Time     // of the commit
+	notes        []note        // the tags' first
 }
 
 // describe reads what a ref points to.
@@ -52,10 +51,9 @@ func (r *gitRepository) describe(h plumbing.Hash) (description, error) {
 }
 
 // complete adds to a revision, of which the ref is known, what the commit says.
-func (d description) complete(r *Revision, noted notedMetadata) {
+func (d description) complete(r *Revision) {
 	r.Commit = d.commit.String()
-	for i := range d.notes {
-		n := &d.notes[i]
+	for _, n := range d.notes {
 		if n.WorkspaceName == "" || n.Package != r.Package && n.Package != r.Directory {
 			continue
 		}
@@ -65,12 +63,8 @@ func (d description) complete(r *Revision, noted notedMetadata) {
 		r.Labels, r.Annotations = n.Labels, n.Annotations
 		break
 	}
-	if !r.IsPublished() {
-		return
-	}
-	r.PublishedBy, r.PublishedAt = d.by, d.at
-	if n, ok := noted.of[metadataKey{r.Directory, r.Commit}]; ok {
-		r.Labels, r.Annotations = n.Labels, n.Annotations
+	if r.IsPublished() {
+		r.PublishedBy, r.PublishedAt = d.by, d.at
 	}
 }
 

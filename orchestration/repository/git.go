@@ -1,7 +1,7 @@
 // Package repository reads packages from git repositories, on the network and
-// on disk, and from registries. It is the only client of both: nothing else
-// opens a repository, and nothing here needs git or leaves anything on disk but
-// what a [Cache] is for.
+// on disk, and from registries, and writes package revisions into them. It is
+// the only client of both: nothing else opens a repository, and nothing here
+// needs git or leaves anything on disk but what a [Cache] is for.
 //
 // A [Git] fetches in three steps: list the refs and pick the commit (refs.go),
 // make its trees readable (network.go, local.go), and turn one directory into a
@@ -10,6 +10,13 @@
 // layout, whose revisions can be listed and read (registered.go). What the
 // process may read at all is the operator's choice (access.go), who it is to
 // servers too ([CredentialsDir]), and how much is read is bounded (limits.go).
+//
+// An [Opener] opens registered repositories to be changed. A [Repository] in git
+// (gitrepository.go) keeps what it has read in memory and in a mirror that
+// processes share (mirror.go). A [Draft] becomes commits (commit.go, close.go)
+// and one change of refs, all or none: an atomic push to a server (push.go), or
+// one rename in a repository on disk (pushlocal.go). A registry takes an image
+// (ocirepository.go).
 package repository
 
 import (

@@ -35,9 +35,10 @@ type gitRepository struct {
 	now atomic.Pointer[gitState] // nil until loaded
 
 	// What was read before, for whoever holds the token in busy.
-	described map[plumbing.Hash]description
-	below     map[plumbing.Hash][]string // packages in a git tree
-	noted     notedMetadata
+	known map[string]*knownRef       // by full name
+	order []string                   // the names in known, as they were sorted last
+	below map[plumbing.Hash][]string // packages in a git tree
+	noted notedMetadata
 }
 
 // gitStore is a git repository that can be changed.
@@ -54,6 +55,21 @@ type gitStore interface {
 type onDisk struct {
 	*local
 	held *fileLock
+	last memory // what was pushed last: it is looked at next
+}
+
+func (d *onDisk) size(h plumbing.Hash) (int64, error) {
+	if n, err := d.last.size(h); err == nil {
+		return n, nil
+	}
+	return d.local.size(h)
+}
+
+func (d *onDisk) read(h plumbing.Hash, limit int64) (plumbing.ObjectType, []byte, error) {
+	if _, ok := d.last[h]; ok {
+		return d.last.read(h, limit)
+	}
+	return d.local.read(h, limit)
 }
 
 // isOnDisk says whether a repository is one on disk, which may be a shallow
@@ -72,12 +88,21 @@ func (d *onDisk) lock(ctx context.Context) (func(), error) {
 	return func() { _ = lock.unlock() }, nil
 }
 
-func (d *onDisk) push(ctx context.Context, p push) error { return d.local.push(ctx, p, d.held) }
+func (d *onDisk) push(ctx context.Context, p push) error {
+	if err := d.local.push(ctx, p, d.held); err != nil {
+		return err
+	}
+	d.last = make(memory, len(p.objects))
+	for _, o := range p.objects {
+		d.last[plumbing.ComputeHash(o.typ, o.content)] = o
+	}
+	return nil
+}
 
 // repair looks again at what packs there are: git may have made new ones.
 func (d *onDisk) repair(context.Context, error) error {
 	d.close()
-	d.stores = nil
+	d.stores, d.last = nil, nil
 	return d.open()
 }
 
@@ -181,6 +206,7 @@ func (r *gitRepository) repaired(ctx context.Context, do func() error) error {
 		if cannot := r.store.repair(ctx, err); cannot != nil {
 			return errors.Join(err, cannot)
 		}
+		r.known, r.order, r.below, r.noted = nil, nil, nil, notedMetadata{} // and what it was read from has to be there again
 		err = do()
 	}
 	return err
@@ -250,139 +276,167 @@ func (r *gitRepository) adopt(ctx context.Context, list refs) (*gitState, error)
 	return s, err
 }
 
+// knownRef is a ref of a revision and what was read of it.
+type knownRef struct {
+	refRevision          // complete but for what other refs say
+	is          bool     // whether there is a package; else it is no revision
+	shadows     []string // refs that would make its short name mean another one
+	mark        string   // the ref that proposes its deletion; "" for drafts
+}
+
 // readState reads what refs lead to, as far as it wasn't read before.
 func (r *gitRepository) readState(ctx context.Context, list refs) (*gitState, error) {
-	l := r.listing
-	l.refs = list
-	s := &gitState{refs: list, head: list.hashes["refs/heads/"+r.branch], refOf: map[string]int{}, last: map[string]int{}}
+	s := &gitState{refs: list, head: list.hashes["refs/heads/"+r.branch], refOf: make(map[string]int, len(r.known)), last: make(map[string]int, len(r.known))}
 	if s.head.IsZero() && len(list.hashes) > 0 && !r.mayCreate {
 		return nil, fmt.Errorf("branch %w; spec.git.createBranch lets it be made", list.notFound(r.branch, false))
 	}
-	from := l.fromRefs(func(string) bool { return true })
-	want := make([]plumbing.Hash, 0, len(from)+1)
-	for _, f := range from {
-		want = append(want, f.hash)
-	}
-	if !s.head.IsZero() {
-		want = append(want, s.head)
-	}
-	if err := r.store.trees(ctx, want...); err != nil {
+	if err := r.know(ctx, s); err != nil {
 		return nil, err
-	}
-	described := make(map[plumbing.Hash]description, len(from))
-	describe := func(h plumbing.Hash) (description, error) {
-		d, ok := r.described[h]
-		if !ok {
-			if ctx.Err() != nil {
-				return d, context.Cause(ctx)
-			}
-			var err error
-			if d, err = r.describe(h); err != nil {
-				return d, err
-			}
-			d.has = map[string]bool{}
-		}
-		described[h] = d
-		return d, nil
-	}
-	hasPackage := func(d description, dir string) (bool, error) {
-		has, ok := d.has[dir]
-		if !ok {
-			var err error
-			if has, err = r.isPackage(d.tree, dir); err != nil {
-				return false, err
-			}
-			d.has[dir] = has
-		}
-		return has, nil
 	}
 	if err := r.noted.walk(r.store, s.head); err != nil {
 		return nil, fmt.Errorf("branch %s: %w", r.branch, err)
 	}
-	latest, fulls, published := map[string]int{}, []string{}, map[string]bool{}
-	for _, f := range from {
-		s.last[f.Package] = max(s.last[f.Package], f.Number)
-		d, err := describe(f.hash)
-		if err != nil {
-			return nil, fmt.Errorf("ref %q: %w", f.full, err)
-		}
-		if d.tree.IsZero() {
-			continue // a tag may be put on anything
-		}
-		has, err := hasPackage(d, f.Directory)
-		if err != nil {
-			return nil, fmt.Errorf("ref %q: %w", f.full, err)
-		}
-		if !has {
+	type found struct {
+		Revision
+		full string
+	}
+	all := make([]*found, 0, len(r.known))                                                       // sorted as pointers: there are many, and large
+	latest, published := make(map[string]int, len(r.known)), make(map[string]bool, len(r.known)) // by package
+	for _, full := range r.order {
+		k := r.known[full]
+		s.last[k.Package] = max(s.last[k.Package], k.Number)
+		if !k.is {
 			continue
 		}
-		d.complete(&f.Revision, r.noted)
-		if f.IsPublished() {
-			published[f.Package] = true
+		rev := k.Revision
+		if slices.ContainsFunc(k.shadows, func(other string) bool { _, ok := list.hashes[other]; return ok }) {
+			rev.Ref = full
 		}
-		s.revisions = append(s.revisions, f.Revision)
-		fulls = append(fulls, f.full)
-		if f.Number > 0 {
-			if at, ok := latest[f.Package]; !ok || s.revisions[at].Number < f.Number {
-				latest[f.Package] = len(s.revisions) - 1
+		if k.mark != "" {
+			published[k.Package] = true
+			if _, ok := list.hashes[k.mark]; ok {
+				rev.Lifecycle = api.DeletionProposed
+			}
+			if n, ok := r.noted.of[metadataKey{rev.Directory, rev.Commit}]; ok {
+				rev.Labels, rev.Annotations = n.Labels, n.Annotations
 			}
 		}
+		if rev.Number > 0 {
+			if at, ok := latest[rev.Package]; !ok || all[at].Number < rev.Number {
+				latest[rev.Package] = len(all)
+			}
+		}
+		all = append(all, &found{rev, full})
 	}
 	for _, i := range latest {
-		s.revisions[i].Latest = true
+		all[i].Latest = true
 	}
 	if !s.head.IsZero() {
-		d, err := describe(s.head)
-		if err == nil && d.tree.IsZero() {
-			err = errNotCommit
-		}
+		packages, commit, err := r.onBranch(ctx, s.head, published)
 		if err != nil {
 			return nil, fmt.Errorf("branch %s: %w", r.branch, err)
 		}
-		packages, err := r.onBranch(ctx, d, published, hasPackage)
-		if err != nil {
-			return nil, fmt.Errorf("branch %s: %w", r.branch, err)
-		}
-		full := "refs/heads/" + r.branch
+		l := r.listing
+		l.refs = list
 		for _, pkg := range packages {
-			s.revisions = append(s.revisions, Revision{
+			all = append(all, &found{Revision: Revision{
 				Repository: r.name, Package: pkg, Workspace: r.branch, Number: -1, Lifecycle: api.Published,
-				Directory: r.prefix + pkg, Ref: l.shortRef(full, r.prefix+pkg), Commit: d.commit.String(),
-			})
-			fulls = append(fulls, "")
+				Directory: r.prefix + pkg, Ref: l.shortRef("refs/heads/"+r.branch, r.prefix+pkg), Commit: commit.String(),
+			}})
 		}
 	}
-	r.described = described
-	order := make([]int, len(s.revisions))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int { return compareRevisions(s.revisions[a], s.revisions[b]) })
-	sorted := make([]Revision, len(order))
-	for i, at := range order {
-		sorted[i] = s.revisions[at]
-		if fulls[at] != "" {
-			s.refOf[fulls[at]] = i
+	slices.SortFunc(all, func(a, b *found) int { return compareRevisions(a.Revision, b.Revision) })
+	s.revisions = make([]Revision, len(all))
+	r.order = r.order[:0]
+	for i, f := range all {
+		s.revisions[i] = f.Revision
+		if f.full != "" {
+			s.refOf[f.full] = i
+			r.order = append(r.order, f.full)
 		}
 	}
-	s.revisions = sorted
+	for full, k := range r.known {
+		if !k.is {
+			r.order = append(r.order, full)
+		}
+	}
 	return s, nil
 }
 
-// onBranch are the packages on the branch: the first on every way down, and
-// those further down that have been published by themselves.
-func (r *gitRepository) onBranch(ctx context.Context, head description, published map[string]bool, hasPackage func(description, string) (bool, error)) ([]string, error) {
-	root := head.tree
-	if dir := strings.TrimSuffix(r.prefix, "/"); dir != "" {
-		var err error
-		if root, err = subtree(r.store, root, dir); err != nil || root.IsZero() {
-			return nil, err
+// know makes known and order those of the state's refs.
+func (r *gitRepository) know(ctx context.Context, s *gitState) error {
+	known := make(map[string]*knownRef, len(r.known))
+	order := make([]string, 0, len(r.known))
+	for _, full := range r.order { // most are as they were, in the order of last time
+		if k := r.known[full]; s.refs.hashes[full] == k.hash {
+			known[full] = k
+			order = append(order, full)
 		}
 	}
-	w := packageWalk{ctx: ctx, from: r.store, limits: r.limits, before: r.below, below: map[plumbing.Hash][]string{}}
+	l := r.listing
+	l.refs = refs{hashes: map[string]plumbing.Hash{}}
+	for full, h := range s.refs.hashes {
+		if known[full] == nil {
+			l.refs.hashes[full] = h
+		}
+	}
+	fresh := l.fromRefs(func(string) bool { return true })
+	want := make([]plumbing.Hash, 0, len(fresh)+1)
+	for _, f := range fresh {
+		want = append(want, f.hash)
+	}
+	if !s.head.IsZero() && s.head != r.noted.tip {
+		want = append(want, s.head)
+	}
+	if err := r.store.trees(ctx, want...); err != nil {
+		return err
+	}
+	for _, f := range fresh {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		k := &knownRef{refRevision: f}
+		if k.IsPublished() {
+			k.Lifecycle = api.Published
+			k.mark = "refs/heads/" + deletionBranches + "/" + strings.TrimPrefix(f.full, "refs/tags/")
+		}
+		_, k.Ref, _ = strings.Cut(strings.TrimPrefix(f.full, "refs/"), "/")
+		for _, name := range refNames(f.Directory, k.Ref) {
+			if name == f.full {
+				break
+			}
+			k.shadows = append(k.shadows, name)
+		}
+		d, err := r.describe(f.hash)
+		if err == nil && !d.tree.IsZero() { // a tag may be put on anything
+			d.complete(&k.Revision)
+			k.is, err = r.isPackage(d.tree, f.Directory)
+		}
+		if err != nil {
+			return fmt.Errorf("ref %q: %w", f.full, err)
+		}
+		known[f.full] = k
+		order = append(order, f.full)
+	}
+	r.known, r.order = known, order
+	return nil
+}
+
+// onBranch are the packages on the branch, and its commit: the first packages on
+// every way down, and those further down that have been published by themselves.
+func (r *gitRepository) onBranch(ctx context.Context, head plumbing.Hash, published map[string]bool) ([]string, plumbing.Hash, error) {
+	commit, top, err := peel(r.store, head)
+	if err != nil {
+		return nil, commit, err
+	}
+	root, err := subtree(r.store, top, strings.TrimSuffix(r.prefix, "/"))
+	if err != nil || root.IsZero() {
+		return nil, commit, err
+	}
+	w := packageWalk{ctx: ctx, from: r.store, limits: r.limits, before: r.below, below: make(map[plumbing.Hash][]string, len(r.below))}
 	found, err := w.packages(root, 1, true)
 	if err != nil {
-		return nil, err
+		return nil, commit, err
 	}
 	r.below = w.below
 	is := make(map[string]bool, len(found))
@@ -397,9 +451,9 @@ func (r *gitRepository) onBranch(ctx context.Context, head description, publishe
 			if !is[dir] {
 				continue
 			}
-			has, err := hasPackage(head, r.prefix+pkg)
+			has, err := r.isPackage(top, r.prefix+pkg)
 			if err != nil {
-				return nil, err
+				return nil, commit, err
 			}
 			if has {
 				found = append(found, pkg)
@@ -407,7 +461,7 @@ func (r *gitRepository) onBranch(ctx context.Context, head description, publishe
 			break
 		}
 	}
-	return found, nil
+	return found, commit, nil
 }
 
 // packageWalk looks for packages in git trees.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-git/go-billy/v5"
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
@@ -64,16 +65,25 @@ func (l *local) refs(context.Context) (refs, error) {
 	if err := l.open(); err != nil {
 		return refs{}, err
 	}
+	list, _, err := l.readRefs()
+	if err != nil {
+		return refs{}, fmt.Errorf("reading refs: %w", err)
+	}
+	return list, nil
+}
+
+// readRefs reads the refs, and the file that has most of them.
+func (l *local) readRefs() (refs, *packedRefs, error) {
 	list := refs{hashes: map[string]plumbing.Hash{}}
 	symbolic := map[string]string{} // what a ref is another name of
 	// Git moves refs from files of their own to packed-refs: read in that order
 	// none is missed.
 	if err := l.looseRefs(list.hashes, symbolic); err != nil {
-		return refs{}, fmt.Errorf("reading refs: %w", err)
+		return refs{}, nil, err
 	}
 	packed, err := readPackedRefs(filepath.Join(l.commonDir, "packed-refs"))
 	if err != nil {
-		return refs{}, fmt.Errorf("reading refs: %w", err)
+		return refs{}, nil, err
 	}
 	for name, line := range packed.lines {
 		_, loose := list.hashes[name]
@@ -96,7 +106,7 @@ func (l *local) refs(context.Context) (refs, error) {
 			list.hashes[name] = h // one that leads nowhere is as good as none
 		}
 	}
-	return list, nil
+	return list, packed, nil
 }
 
 // looseRefs reads the refs that have files of their own. go-git's reader takes
@@ -168,10 +178,26 @@ func (l *local) open() error {
 	for _, dir := range dirs {
 		// Descriptors stay open between reads, until close.
 		stores = append(stores, filesystem.NewObjectStorageWithOptions(
-			dotgit.New(osfs.New(filepath.Dir(dir))), objects, filesystem.Options{KeepDescriptors: true}))
+			dotgit.New(quickMiss{osfs.New(filepath.Dir(dir)), filepath.Dir(dir)}), objects, filesystem.Options{KeepDescriptors: true}))
 	}
 	l.stores, l.headDir, l.commonDir, l.objectDir = stores, gitDir, commonDir, dirs[0]
 	return nil
+}
+
+// quickMiss is a file system that says sooner what isn't there: go-git looks for
+// a file of each object before it looks into packs, and go-billy looks for
+// symlinks on every way.
+type quickMiss struct {
+	billy.Filesystem
+	root string
+}
+
+// Open implements billy.Basic.
+func (q quickMiss) Open(name string) (billy.File, error) {
+	if _, err := os.Lstat(filepath.Join(q.root, name)); err != nil {
+		return nil, err
+	}
+	return q.Filesystem.Open(name)
 }
 
 // gitDir finds the repository's own files: in .git, where .git leads to, or in
@@ -179,6 +205,9 @@ func (l *local) open() error {
 func (l *local) gitDir() (string, error) {
 	if _, err := os.Stat(l.dir); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
+			if bare, ok := l.access.permitDir(l.dir + ".git"); ok && isGitDir(bare) {
+				return bare, nil // where git looks too
+			}
 			return "", fmt.Errorf("repository %w%s", ErrNotFound, l.whereLooked())
 		}
 		return "", err

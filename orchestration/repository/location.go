@@ -127,6 +127,9 @@ func isLocalPath(s string) bool {
 	return filepath.IsAbs(s) || s == "." || s == ".." || strings.HasPrefix(s, "./") || strings.HasPrefix(s, "../")
 }
 
+// WithoutCredentials is a repository's URL or path as locks have it.
+func WithoutCredentials(repo string) string { return redact(repo) }
+
 // redact takes the credentials out of a repository's URL and leaves the rest as
 // the user wrote it. Of text that is no proper URL it takes too much rather
 // than too little.

@@ -163,12 +163,7 @@ func (m *mirror) removeTemporary() {
 
 // keep writes single objects.
 func (m *mirror) keep(objects []object) error {
-	for _, o := range objects {
-		if err := writeLoose(filepath.Join(m.dir, "objects"), o); err != nil {
-			return err
-		}
-	}
-	return nil
+	return writeLoose(filepath.Join(m.dir, "objects"), objects)
 }
 
 func (m *mirror) size(h plumbing.Hash) (n int64, err error) {

@@ -364,7 +364,7 @@ func TestOCICredentials(t *testing.T) {
 				assert.NotContains(t, err.Error(), s)
 			}
 			assert.LessOrEqual(t, gets.Load(), int64(1), "not tried again")
-			assert.Less(t, len(err.Error()), 200)
+			assert.Less(t, len(err.Error()), 250)
 		})
 	}
 	t.Run("user's own docker config", func(t *testing.T) {

@@ -98,8 +98,16 @@ func (o *Opener) Open(ctx context.Context, repo *api.Repository) (Repository, er
 }
 
 func (o *Opener) openNew(ctx context.Context, repo *api.Repository) (Repository, error) {
-	if repo.Spec.Git == nil {
-		return nil, fmt.Errorf("a registry: %w", api.ErrNotBuilt)
+	if spec := repo.Spec.OCI; spec != nil {
+		cred, err := o.credential(ctx, repo.Metadata.Namespace, spec.SecretRef.Name)
+		if err != nil {
+			return nil, err
+		}
+		r, err := o.OCI.openRegistry(ctx, OCIRegistration{Name: repo.Metadata.Name, Registry: spec.Registry, Credential: cred})
+		if err != nil {
+			return nil, err // not r, which would be an interface with nothing in it
+		}
+		return r, nil
 	}
 	cred, err := o.credential(ctx, repo.Metadata.Namespace, repo.Spec.Git.SecretRef.Name)
 	if err != nil {

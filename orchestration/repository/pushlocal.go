@@ -1,7 +1,6 @@
 package repository
 
 import (
-	"bufio"
 	"bytes"
 	"compress/zlib"
 	"context"
@@ -9,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path"
 	"path/filepath"
@@ -78,10 +78,8 @@ func (l *local) push(ctx context.Context, p push, lock *fileLock) error {
 	if err := l.writable(p); err != nil {
 		return err
 	}
-	for _, o := range p.objects {
-		if err := writeLoose(l.objectDir, o); err != nil {
-			return fmt.Errorf("writing objects: %w", err)
-		}
+	if err := writeLoose(l.objectDir, p.objects); err != nil {
+		return fmt.Errorf("writing objects: %w", err)
 	}
 	crashPoint("objects")
 	names := make([]string, 0, len(p.updates)+1)
@@ -102,7 +100,7 @@ func (l *local) push(ctx context.Context, p push, lock *fileLock) error {
 		}
 	}
 	crashPoint("locked")
-	err := l.changeRefs(ctx, p.updates)
+	err := l.changeRefs(p.updates)
 	for _, name := range slices.Backward(names) {
 		l.unlockRef(name)
 	}
@@ -141,8 +139,8 @@ func (l *local) lockRef(ctx context.Context, name string) error {
 }
 
 // changeRefs writes the refs anew, which are locked.
-func (l *local) changeRefs(ctx context.Context, updates []refUpdate) error {
-	now, err := l.refs(ctx)
+func (l *local) changeRefs(updates []refUpdate) error {
+	now, packed, err := l.readRefs()
 	if err != nil {
 		return err
 	}
@@ -152,10 +150,6 @@ func (l *local) changeRefs(ctx context.Context, updates []refUpdate) error {
 		}
 	}
 	if err := checkNesting(now, updates); err != nil {
-		return err
-	}
-	packed, err := readPackedRefs(filepath.Join(l.commonDir, "packed-refs"))
-	if err != nil {
 		return err
 	}
 	// What has a file of its own is moved into packed-refs first, where it
@@ -299,27 +293,39 @@ func readPackedRefs(name string) (*packedRefs, error) {
 		return nil, err
 	}
 	defer f.Close()
-	last := ""
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		line := lines.Text()
-		hash, ref, ok := strings.Cut(line, " ")
-		switch {
-		case strings.HasPrefix(line, "#"):
-			p.header = line + "\n"
-			if !strings.Contains(line, "sorted") {
-				p.header = strings.TrimRight(line, " ") + " sorted \n"
-			}
-		case strings.HasPrefix(line, "^") && last != "":
-			p.lines[last] += line + "\n"
-		case ok && plumbing.IsHash(hash):
-			last = ref
-			p.lines[ref] = line + "\n"
-		default:
-			return nil, fmt.Errorf("packed-refs has the line %q, which can't be understood", shorten(line))
-		}
+	text, err := io.ReadAll(io.LimitReader(f, maxRefsBytes+1))
+	if err != nil {
+		return nil, err
 	}
-	return p, lines.Err()
+	if len(text) > maxRefsBytes {
+		return nil, fmt.Errorf("%w: packed-refs has more than %s", errTooBig, size(maxRefsBytes))
+	}
+	if len(text) > 0 && text[len(text)-1] != '\n' {
+		text = append(text, '\n')
+	}
+	p.lines = make(map[string]string, bytes.Count(text, []byte{'\n'}))
+	const hashLen = 2 * len(plumbing.ZeroHash)
+	for rest := string(text); rest != ""; {
+		end := strings.IndexByte(rest, '\n') + 1
+		line := rest[:end]
+		switch {
+		case line[0] == '#':
+			p.header = line
+			if !strings.Contains(line, "sorted") {
+				p.header = strings.TrimRight(line, " \n") + " sorted \n"
+			}
+		case len(line) > hashLen+2 && line[hashLen] == ' ' && isHex(line[:hashLen]):
+			ref := line[hashLen+1 : end-1]
+			if strings.HasPrefix(rest[end:], "^") {
+				end += strings.IndexByte(rest[end:], '\n') + 1
+			}
+			p.lines[ref] = rest[:end]
+		default:
+			return nil, fmt.Errorf("packed-refs has the line %q, which can't be understood", shorten(strings.TrimSpace(line)))
+		}
+		rest = rest[end:]
+	}
+	return p, nil
 }
 
 // set makes a ref lead to h, nowhere when it is zero.
@@ -361,45 +367,55 @@ func (p *packedRefs) write(dir string) error {
 // writeWhole writes a file so that it is there as a whole or not at all; synced,
 // also when the power fails.
 func writeWhole(name string, content []byte, mode fs.FileMode, synced bool) error {
-	f, err := os.CreateTemp(filepath.Dir(name), "tmp_stoop_*")
+	temp := filepath.Join(filepath.Dir(name), fmt.Sprintf("%s%x", tempPrefix, rand.Uint64()))
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(content)
-	if err == nil {
-		err = f.Chmod(mode)
-	}
 	if err == nil && synced {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), name)
+		err = os.Rename(temp, name)
 	}
 	if err != nil {
-		_ = os.Remove(f.Name())
+		_ = os.Remove(temp)
 	}
 	return err
 }
 
-// writeLoose writes a git object into a directory of objects. As git does, it
-// leaves it to the system when it is on the disk.
-func writeLoose(dir string, o object) error {
-	hash := plumbing.ComputeHash(o.typ, o.content).String()
-	name := filepath.Join(dir, hash[:2], hash[2:])
-	if _, err := os.Stat(name); err == nil {
-		return nil
-	}
+// writeLoose writes git objects into a directory of objects. As git does, it
+// leaves it to the system when they are on the disk.
+func writeLoose(dir string, objects []object) error {
 	var loose bytes.Buffer
 	w, err := zlib.NewWriterLevel(&loose, zlib.BestSpeed)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "%s %d\x00", o.typ, len(o.content))
-	if err == nil {
-		_, err = w.Write(o.content)
+	for _, o := range objects {
+		hash := plumbing.ComputeHash(o.typ, o.content).String()
+		name := filepath.Join(dir, hash[:2], hash[2:])
+		if _, err := os.Stat(name); err == nil {
+			continue
+		}
+		loose.Reset()
+		w.Reset(&loose)
+		_, err := fmt.Fprintf(w, "%s %d\x00", o.typ, len(o.content))
+		if err == nil {
+			_, err = w.Write(o.content)
+		}
+		if err = errors.Join(err, w.Close()); err != nil {
+			return err
+		}
+		if err = writeWhole(name, loose.Bytes(), 0o444, false); errors.Is(err, fs.ErrNotExist) {
+			if err = os.MkdirAll(filepath.Dir(name), 0o777); err == nil {
+				err = writeWhole(name, loose.Bytes(), 0o444, false)
+			}
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if err = errors.Join(err, w.Close(), os.MkdirAll(filepath.Dir(name), 0o777)); err != nil {
-		return err
-	}
-	return writeWhole(name, loose.Bytes(), 0o444, false)
+	return nil
 }

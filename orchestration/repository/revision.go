@@ -26,9 +26,9 @@ type Revision struct {
 	Lifecycle api.Lifecycle
 	Latest    bool // whether it has the highest Number of its package
 
-	Directory string // the package's whole path in the git repository
-	Ref       string // tag or branch, a full ref name where a short one is ambiguous
-	Commit    string // 40 hexadecimal digits
+	Directory string // the package's whole path in the git repository; "" in a registry
+	Ref       string // tag or branch, a full ref name where a short one is ambiguous; in a registry the image
+	Commit    string // 40 hexadecimal digits; in a registry the manifest's digest
 
 	// PublishedBy and PublishedAt are who published it and when; zero for what
 	// isn't published.
