@@ -10,15 +10,22 @@ import (
 
 	"github.com/stoop-dev/stoop/fn/runtime"
 	"github.com/stoop-dev/stoop/fn/runtime/builtin"
+	"github.com/stoop-dev/stoop/internal/cli"
 	"github.com/stoop-dev/stoop/orchestration/kptdir"
 	"github.com/stoop-dev/stoop/orchestration/render"
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
+// commandLineVar in the environment makes the test binary stoop's command line.
+const commandLineVar = "ORCHESTRATION_TEST_COMMAND"
+
 // TestMain is also a KRM function, `BINARY values-only`, which reads values and
 // writes them as JSON: without comments, aliases, styles and the order of keys.
 func TestMain(m *testing.M) {
+	if os.Getenv(commandLineVar) != "" {
+		os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv))
+	}
 	if len(os.Args) == 2 && os.Args[1] == "values-only" {
 		if err := valuesOnly(os.Stdin, os.Stdout); err != nil {
 			panic(err)

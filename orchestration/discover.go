@@ -36,6 +36,7 @@ type found struct {
 	own          map[string]bool            // files that hold nothing but objects for stoop
 	mixed        map[string]bool            // files that hold such objects beside content
 	notes        []fn.Result                // objects that look like orders and aren't
+	ignored      bool                       // only those are looked for
 }
 
 // discover reads the objects addressed to stoop. An object counts where the
@@ -44,12 +45,7 @@ type found struct {
 // are content.
 func discover(ws kptpkg.Tree, config *yamldoc.Doc) (*found, error) {
 	f := &found{repositories: map[string]*api.Repository{}, own: map[string]bool{}, mixed: map[string]bool{}}
-	var errs []error
-	for _, p := range ws.Paths() {
-		if file := ws.File(p); mayHoldOrders(file) {
-			errs = append(errs, f.readFile(ws, file))
-		}
-	}
+	errs := []error{f.readAll(ws)}
 	if config != nil {
 		errs = append(errs, at(f.readConfig(config), "functionConfig", 0))
 	}
@@ -57,6 +53,16 @@ func discover(ws kptpkg.Tree, config *yamldoc.Doc) (*found, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+func (f *found) readAll(ws kptpkg.Tree) error {
+	var errs []error
+	for _, p := range ws.Paths() {
+		if file := ws.File(p); mayHoldOrders(file) {
+			errs = append(errs, f.readFile(ws, file))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // groups are the API groups of the objects that stoop reads.
@@ -70,7 +76,7 @@ func mayHoldOrders(f *kptpkg.File) bool {
 		return false
 	}
 	text := f.Text()
-	return text == nil || bytes.ContainsAny(text, "\\\x00") ||
+	return text == nil || bytes.IndexByte(text, '\\') >= 0 || bytes.IndexByte(text, 0) >= 0 ||
 		slices.ContainsFunc(groups, func(g string) bool { return bytes.Contains(text, []byte(g)) })
 }
 
@@ -135,6 +141,8 @@ func (f *found) readObject(root *yaml.Node, file *kptpkg.File, place int, pkg st
 	case !head.IsLocalConfig():
 		f.ignore(head, file.Path(), index, fmt.Sprintf("not carried out: it may be meant for a cluster; add annotation %s: \"true\" if it is meant for stoop", api.LocalConfigAnnotation))
 		return nil, false, nil
+	case f.ignored:
+		return nil, true, nil
 	}
 	obj, err := api.Decode(root, lineOf(file, place))
 	if err != nil {
@@ -299,11 +307,11 @@ func (o *order) supersede(obj api.Object) {
 	case *api.Plan:
 		was := o.object.(*api.Plan)
 		obj.Status = was.Status
-		same = isEqual(&api.Plan{Spec: was.Spec}, &api.Plan{Spec: obj.Spec})
+		same = api.Equal(&api.Plan{Spec: was.Spec}, &api.Plan{Spec: obj.Spec})
 	case *api.PlanTask:
 		was := o.object.(*api.PlanTask)
 		obj.Status = was.Status
-		same = isEqual(&api.PlanTask{Spec: was.Spec}, &api.PlanTask{Spec: obj.Spec})
+		same = api.Equal(&api.PlanTask{Spec: was.Spec}, &api.PlanTask{Spec: obj.Spec})
 	}
 	if !same {
 		o.doc = o.doc.With(api.Node(obj))

@@ -26,6 +26,10 @@
 //	SetReferenceResolver           TaskHandler.References
 //	SetRepoOperationRetryAttempts  repository.Git.Attempts, behind TaskHandler.Upstream
 //
+// [Engine] does with package revisions in repositories what Porch's engine does:
+// each change is a draft that the TaskHandler works on and that is written whole.
+// [Publisher] closes what Run made into repositories.
+//
 // # Where to add
 //
 //	a task type   its spec in api/, its mutations in task/, a line in task/kinds.go, a script in testdata/script

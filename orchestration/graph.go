@@ -48,7 +48,11 @@ func (r *run) carryOut(ctx context.Context) {
 
 // graph is the workspace's orders as a graph.
 func (r *run) graph() *dag.Graph {
+	if r.made != nil {
+		return r.made
+	}
 	g := &dag.Graph{Parallel: r.opts.Parallel}
+	r.made = g
 	if g.Parallel == 0 {
 		g.Parallel = defaultParallel
 		for _, p := range r.plans {

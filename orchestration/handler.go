@@ -112,6 +112,7 @@ type workspace struct {
 	unseen     func(*kptpkg.File) bool // as in task.Job
 	onConflict merge.Policy            // as in task.Job
 	resolve    merge.Resolutions       // as in task.Job
+	dir        string                  // as in task.Job
 	limits     runtime.Limits          // as in render.Renderer
 	builtin    bool                    // only functions that are built in are to run
 }
@@ -210,18 +211,19 @@ func (h *TaskHandler) DoPRResourceMutations(ctx context.Context, pr *api.Package
 func (h *TaskHandler) replace(ctx context.Context, in workspace, draft Draft, pr *api.PackageRevision, res *api.PackageRevisionResources) (*Outcome, *api.RenderStatus, error) {
 	kind, _ := task.Find("replace")
 	out, err := h.run(ctx, in, draft, kind, &task.Job{Revision: pr, Resources: res})
-	err = renderError(err)
 	if out == nil || out.Rendered == nil {
-		return out, nil, err
+		return out, nil, renderError(err)
 	}
-	status := renderStatus(out.Rendered, err)
 	var failed *render.Error
-	if errors.As(err, &failed) && pr.Metadata.Annotations[pushOnFailure] == "true" {
-		if saveErr := draft.UpdateResources(ctx, out.Rendered.Tree, nil); saveErr != nil {
-			err = errors.Join(err, fmt.Errorf("saving the package that failed to render: %w", saveErr))
-		}
+	if !errors.As(err, &failed) || pr.Metadata.Annotations[pushOnFailure] != "true" {
+		err = renderError(err)
+		return out, renderStatus(out.Rendered, err), err
 	}
-	return out, status, err
+	err = fmt.Errorf("%w (package written all the same, as annotation %s asks for)", err, pushOnFailure)
+	if saveErr := draft.UpdateResources(ctx, out.Rendered.Tree, nil); saveErr != nil {
+		err = errors.Join(renderError(failed), fmt.Errorf("saving the package that failed to render: %w", saveErr))
+	}
+	return out, renderStatus(out.Rendered, err), err
 }
 
 // Eval runs one function over all resources of the draft's package, those of
@@ -294,7 +296,7 @@ func (h *TaskHandler) run(ctx context.Context, in workspace, draft Draft, kind t
 	job.Package = pkg
 	job.Upstream, job.Credentials = h.Upstream, h.Credentials
 	job.Revisions, job.Unseen = revisions{h, in}, in.unseen
-	job.OnConflict, job.Resolve = in.onConflict, in.resolve
+	job.OnConflict, job.Resolve, job.Dir = in.onConflict, in.resolve, in.dir
 	job.Renderer = &render.Renderer{
 		Runtime: h.Runtime, ImagePrefix: opts.ImagePrefix,
 		Strict: opts.Strict, LenientResults: opts.LenientResults,

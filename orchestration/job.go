@@ -119,12 +119,16 @@ func (j *job) summary() string {
 		return ""
 	}
 	n := count(j.pkg.Len(), "file")
+	made := "cloned from"
+	if j.action == ActionCreate && j.revision.Spec.Tasks[0].Type == api.TaskUpgrade {
+		made = "upgraded to"
+	}
 	switch {
 	case j.action == ActionCreate && j.outcome.Lock != nil && j.outcome.Lock.OCI != nil:
-		return fmt.Sprintf("package %s cloned from %s and rendered: %s", j.target, j.outcome.Lock.OCI.Image, n)
+		return fmt.Sprintf("package %s %s %s and rendered: %s", j.target, made, j.outcome.Lock.OCI.Image, n)
 	case j.action == ActionCreate && j.outcome.Lock != nil:
 		l := j.outcome.Lock.Git
-		return fmt.Sprintf("package %s cloned from %s of %s at %s (commit %s) and rendered: %s", j.target, l.Directory, l.Repo, l.Ref, l.Commit, n)
+		return fmt.Sprintf("package %s %s %s of %s at %s (commit %s) and rendered: %s", j.target, made, l.Directory, l.Repo, l.Ref, l.Commit, n)
 	case j.action == ActionCreate:
 		return fmt.Sprintf("package %s made and rendered: %s", j.target, n)
 	case j.action == ActionUpdate:

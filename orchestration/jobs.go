@@ -35,7 +35,7 @@ func (r *run) do(ctx context.Context, j *job) {
 	repo := r.found.repository(j.revision)
 	in := workspace{
 		revisions: r.local(j), registered: r.registered, unseen: r.opts.Unseen,
-		onConflict: r.opts.OnConflict, resolve: resolutionsAt(r.opts.Resolve, j.target),
+		onConflict: r.opts.OnConflict, resolve: resolutionsAt(r.opts.Resolve, j.target), dir: j.target,
 	}
 	var err error
 	switch j.action {

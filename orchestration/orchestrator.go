@@ -184,6 +184,7 @@ type run struct {
 	works       []*work          // tasks by themselves
 	byPath      map[string]*work // by their steps
 	bySteps     map[string]*job
+	made        *dag.Graph // of all orders, made on first use
 	graphReport *dag.Report
 
 	ended   map[string]bool // steps that have ended
@@ -247,7 +248,8 @@ func (r *Report) undone() []fn.Result {
 // just now included: a second run has nothing to add.
 func (r *run) notes() []fn.Result {
 	if slices.ContainsFunc(r.jobs, (*job).works) || len(r.plans)+len(r.works) > 0 {
-		if f, err := discover(r.ws, nil); err == nil {
+		f := &found{repositories: map[string]*api.Repository{}, own: map[string]bool{}, mixed: map[string]bool{}, ignored: true}
+		if err := f.readAll(r.ws); err == nil {
 			return f.notes
 		}
 	}

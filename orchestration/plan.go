@@ -9,6 +9,7 @@ import (
 	"math"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,6 +48,7 @@ type work struct {
 	plan   *plan  // that it is part of, nil for one by itself
 	name   string
 	path   string // of its step
+	dir    string // that it works on, empty for none
 	was    api.TaskStatus
 	inner  *plan // what a compound runs
 
@@ -54,6 +56,7 @@ type work struct {
 	needs    []*work // those of its plan, for checks
 	jobs     []*job  // PackageRevisions that it needs
 	rank     int     // among all tasks, each after all it needs
+	reach    int     // see planner.reach
 
 	last    atomic.Pointer[attempt] // that returned
 	attempt                         // what came of it, once it has ended
@@ -81,7 +84,8 @@ type planner struct {
 	errs  []error
 	count int
 
-	earlier map[*work]map[*work]bool // see before
+	reaches int     // see reach
+	queue   []*work // of reach, to be used again
 }
 
 // refuse notes a problem with a field of an object.
@@ -109,7 +113,7 @@ const (
 // preparePlans makes the plans and the tasks by themselves. What is wrong with
 // any of them is an error, and nothing may run.
 func (r *run) preparePlans() error {
-	b := &planner{run: r, tasks: map[string][]*order{}, plans: map[string]*order{}, used: map[string]bool{}, earlier: map[*work]map[*work]bool{}}
+	b := &planner{run: r, tasks: map[string][]*order{}, plans: map[string]*order{}, used: map[string]bool{}}
 	seen := map[string]*order{}
 	for _, o := range r.found.plans {
 		ref := o.object.Ref()
@@ -135,7 +139,7 @@ func (r *run) preparePlans() error {
 	}
 	b.errs = nil
 	b.build()
-	r.byPath = map[string]*work{}
+	r.byPath = make(map[string]*work, b.count)
 	for w := range r.allWorks() {
 		r.byPath[w.path] = w
 	}
@@ -216,7 +220,7 @@ func (b *planner) statuses(p *plan, was []api.InlineTaskStatus) {
 // plan makes a plan. objects is the name of the Plan object whose Task objects
 // belong to it, empty for an inline one.
 func (b *planner) plan(o *order, spec *api.PlanSpec, name, stepPath string, outer *work, objects string, within ...string) *plan {
-	p := &plan{order: o, spec: spec, name: name, path: stepPath, outer: outer, byName: map[string]*work{}}
+	p := &plan{order: o, spec: spec, name: name, path: stepPath, outer: outer, byName: make(map[string]*work, len(spec.Tasks)+len(spec.Finally))}
 	if b.count += len(spec.Tasks) + len(spec.Finally); b.count > dag.MaxSteps {
 		return p // dag says so
 	}
@@ -235,12 +239,12 @@ func (b *planner) plan(o *order, spec *api.PlanSpec, name, stepPath string, oute
 	}
 	for i := range spec.Tasks {
 		t := &spec.Tasks[i]
-		add(o, t.Name, &t.TaskSpec, fmt.Sprintf("%s.tasks[%d]", field, i), within)
+		add(o, t.Name, &t.TaskSpec, field+".tasks["+strconv.Itoa(i)+"]", within)
 	}
 	for i := range spec.Finally {
 		t := &spec.Finally[i]
 		t.TaskSpec.Finally = true
-		add(o, t.Name, &t.TaskSpec, fmt.Sprintf("%s.finally[%d]", field, i), within)
+		add(o, t.Name, &t.TaskSpec, field+".finally["+strconv.Itoa(i)+"]", within)
 	}
 	if objects != "" {
 		for _, o := range b.tasks[objects] {
@@ -254,6 +258,9 @@ func (b *planner) plan(o *order, spec *api.PlanSpec, name, stepPath string, oute
 // work makes a task.
 func (b *planner) work(o *order, p *plan, name, stepPath string, spec *api.TaskSpec, field string, within []string) *work {
 	w := &work{order: o, plan: p, name: name, path: stepPath, spec: spec, field: field}
+	if spec.Target != "" {
+		w.dir = path.Clean(spec.Target)
+	}
 	c := spec.Compound
 	switch {
 	case spec.Type != api.WorkCompound:
@@ -288,14 +295,13 @@ func (b *planner) connectAll(p *plan) {
 // connect finds what a task needs.
 func (b *planner) connect(w *work) {
 	for i, n := range w.spec.Needs {
-		field := fmt.Sprintf("%s.needs[%d].task", w.field, i)
 		if w.plan != nil {
 			if d := w.plan.byName[n.Task]; d != nil {
 				w.needs = append(w.needs, d)
 				continue
 			}
 		}
-		jobs := b.names[n.Task]
+		jobs, field := b.names[n.Task], fmt.Sprintf("%s.needs[%d].task", w.field, i)
 		switch {
 		case len(jobs) == 1 || len(jobs) > 1 && find(jobs, w.object.Ref().Namespace, n.Task) != nil:
 			j := find(jobs, w.object.Ref().Namespace, n.Task)
@@ -449,12 +455,7 @@ func (w *work) revisions() []string {
 }
 
 // target is the directory that the task works on, empty for none.
-func (w *work) target() string {
-	if w.spec.Target == "" {
-		return ""
-	}
-	return path.Clean(w.spec.Target)
-}
+func (w *work) target() string { return w.dir }
 
 // nearest suggests a name.
 func nearest(name string, known []string) string {

@@ -1,6 +1,7 @@
 package orchestration
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -38,6 +39,13 @@ func (r *run) recordedTree(running bool) (kptpkg.Tree, error) {
 			docs = append(docs, placedDoc{j.file, j.number, j.record})
 		}
 	}
+	if !r.opts.Mock && !r.opts.Stateless {
+		holders, err := r.rendered(running)
+		if err != nil {
+			return ws, err
+		}
+		docs = append(docs, holders...)
+	}
 	if !r.opts.Stateless {
 		more, err := r.planDocs(running)
 		if err != nil {
@@ -50,6 +58,49 @@ func (r *run) recordedTree(running bool) (kptpkg.Tree, error) {
 		return ws, err
 	}
 	return r.withGates(ws)
+}
+
+// rendered are the PackageRevisions whose packages were replaced, where their
+// condition Rendered no longer says how the package was rendered last.
+func (r *run) rendered(running bool) ([]placedDoc, error) {
+	var docs []placedDoc
+	holders := map[*api.PackageRevision]*job{}
+	for _, j := range r.jobs {
+		if j.resources == nil {
+			holders[j.revision] = j
+		}
+	}
+	for _, j := range r.jobs {
+		k := holders[j.revision]
+		switch {
+		case j.resources == nil || k == nil || running && !r.ended[j.step]:
+			continue
+		case j.outcome == nil || j.outcome.Rendered == nil || j.err != nil && !j.saved:
+			continue
+		case k.action == ActionUpdate && k.record != nil: // came after
+			continue
+		}
+		c := j.outcome.Rendered.Condition()
+		now := api.Condition{Type: c.Type, Status: api.ConditionStatus(c.Status), Reason: c.Reason, Message: c.Message}
+		conditions := slices.Clone(k.revision.Status.Conditions)
+		if i := slices.IndexFunc(conditions, func(c api.Condition) bool { return c.Type == now.Type }); i < 0 {
+			conditions = append(conditions, now)
+		} else if conditions[i] == now {
+			continue
+		} else {
+			conditions[i] = now
+		}
+		root, err := cmp.Or(k.record, k.doc).Copy()
+		if err != nil {
+			return nil, err
+		}
+		status := api.Node(&api.PackageRevision{Status: api.PackageRevisionStatus{Conditions: conditions}})
+		if err := setStatus(yaml.NewRNode(root), yaml.NewRNode(status).Field("status").Value); err != nil {
+			return nil, err
+		}
+		docs = append(docs, placedDoc{k.file, k.number, k.doc.With(root)})
+	}
+	return docs, nil
 }
 
 // recorded is the order's object with what was done.

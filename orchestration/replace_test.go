@@ -144,13 +144,14 @@ func TestReplaceThatFailsToRender(t *testing.T) {
 	}
 	for _, save := range []bool{false, true} {
 		d := replaceDraft(t)
-		pr := revision("web")
+		pr, says := revision("web"), "nor pushed to a repository: fix it locally until the render succeeds"
 		if save {
 			pr.Metadata.Annotations = map[string]string{"porch.kpt.dev/push-on-render-failure": "true"}
+			says = "package written all the same, as annotation porch.kpt.dev/push-on-render-failure asks for"
 		}
 		status, err := h.DoPRResourceMutations(t.Context(), pr, d, nil, replacement(broken))
 		require.ErrorContains(t, err, "unknown:v1")
-		require.ErrorContains(t, err, "nor pushed to a repository: fix it locally until the render succeeds")
+		require.ErrorContains(t, err, says)
 		require.Contains(t, status.Error, "unknown:v1")
 		require.Equal(t, save, d.pkg.File("new.yaml") != nil)
 	}

@@ -111,11 +111,20 @@ func statusNode(o api.Object) *yaml.Node {
 
 // withStatus is a document with another status.
 func withStatus(d *yamldoc.Doc, st *yaml.Node) (*yamldoc.Doc, error) {
-	root, err := d.Copy()
+	root, err := d.Root()
 	if err != nil {
 		return nil, err
 	}
-	n := yaml.NewRNode(root)
+	// all else is shared with the document, which may be large
+	top := *root
+	top.Content = slices.Clone(root.Content)
+	for i := 1; i < len(top.Content); i += 2 {
+		if top.Content[i-1].Value == "status" {
+			old := *top.Content[i]
+			top.Content[i] = &old
+		}
+	}
+	n := yaml.NewRNode(&top)
 	if st == nil {
 		err = n.PipeE(yaml.Clear("status"))
 	} else {
@@ -124,7 +133,7 @@ func withStatus(d *yamldoc.Doc, st *yaml.Node) (*yamldoc.Doc, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.With(root), nil
+	return d.WithAnew(&top), nil
 }
 
 // statusOf is a task's status after the run.
@@ -149,8 +158,8 @@ func (r *run) statusOf(w *work, running bool) (api.TaskStatus, error) {
 	case state == dag.Completed && !w.done: // a gate that is part of dag
 		st = api.TaskStatus{Phase: state.String()}
 	case state == dag.Completed && w.clean:
-		st.Phase = state.String()
-		st.Code, st.Message, st.Attempts = "", "", 0
+		// the outputs of a compound may be new though all in it was done before
+		st = api.TaskStatus{Phase: state.String(), Outputs: w.outputs, Observed: w.was.Observed}
 	case state == dag.Completed && r.opts.Mock:
 		if w.was.Observed == nil || w.was.Mock {
 			st = api.TaskStatus{Phase: state.String(), Mock: true, Outputs: w.outputs}
@@ -194,6 +203,9 @@ func (r *run) statusOf(w *work, running bool) (api.TaskStatus, error) {
 		var err error
 		if st.Tasks, err = r.inlineStatuses(w.inner, running); err != nil {
 			return st, err
+		}
+		if running && st.Phase == "" && len(st.Tasks) > 0 { // what is done in it is to be kept
+			st.Phase = dag.Executing.String()
 		}
 	}
 	return st, nil
@@ -358,6 +370,8 @@ func (r *run) planResults() ([]fn.Result, []error) {
 			}
 		case w.state.State == dag.Failed:
 			fail(w)
+		case w.plan == nil && w.state.State == dag.Ready:
+			out = append(out, w.result(fn.Info, fmt.Sprintf("task %s waits: %s", w.name, w.state.Reason)))
 		case w.done && !w.clean && w.was.Observed != nil && !r.opts.Mock:
 			out = append(out, w.result(fn.Info, fmt.Sprintf("task %s ran again: %s", w.path, w.dirty)))
 		}

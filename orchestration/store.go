@@ -21,6 +21,8 @@ type store struct {
 type folder struct {
 	files   map[string]*kptpkg.File
 	folders map[string]*folder
+	digest  string // of the package that it is, empty where nobody has asked
+	changes int    // in it, by which a digest is known to be of what it was
 }
 
 func newStore(ws kptpkg.Tree, own map[string]bool) *store {
@@ -97,6 +99,35 @@ func (s *store) pkg(target string) kptpkg.Tree {
 	return t
 }
 
+// digest is the contentDigest of the package at target, which is kept until it
+// changes.
+func (s *store) digest(target string) (string, error) {
+	s.mu.RLock()
+	d := s.root.at(target)
+	if d == nil || d.digest != "" {
+		defer s.mu.RUnlock()
+		if d == nil {
+			return contentDigest(kptpkg.Tree{})
+		}
+		return d.digest, nil
+	}
+	changes := d.changes
+	s.mu.RUnlock()
+	sum, err := contentDigest(s.pkg(target))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := s.root.at(target); err == nil && now == d && d.changes == changes {
+		d.digest = sum
+	}
+	return sum, err
+}
+
+// changed notes that something in the folder changes.
+func (d *folder) changed() {
+	d.digest = ""
+	d.changes++
+}
+
 // replace makes pkg the package at target.
 func (s *store) replace(target string, pkg kptpkg.Tree) {
 	s.mu.Lock()
@@ -113,10 +144,12 @@ func (s *store) replace(target string, pkg kptpkg.Tree) {
 		d.put(p, pkg.File(p).At(path.Join(target, p)))
 	}
 	if target == "." {
+		d.changes = s.root.changes + 1
 		s.root = d
 		return
 	}
 	parent := &s.root
+	parent.changed()
 	names := strings.Split(target, "/")
 	for _, name := range names[:len(names)-1] {
 		next := parent.folders[name]
@@ -128,6 +161,7 @@ func (s *store) replace(target string, pkg kptpkg.Tree) {
 			parent.folders[name] = next
 		}
 		parent = next
+		parent.changed()
 	}
 	if parent.folders == nil {
 		parent.folders = map[string]*folder{}

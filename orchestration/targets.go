@@ -18,33 +18,60 @@ func (b *planner) checkTargets() {
 			at[t] = append(at[t], w)
 		}
 	}
-	for dir, ws := range at {
+	for _, ws := range at {
 		slices.SortFunc(ws, func(a, b *work) int { return a.rank - b.rank })
 		for i := 1; i < len(ws); i++ {
 			b.mustFollow(ws[i], ws[i-1])
 		}
+	}
+	// Tasks on one target come one after another, so of those on a target around
+	// it each need only follow the last one before it and precede the first one
+	// behind it.
+	within := map[*work][]*work{} // by the outer one
+	for dir, ws := range at {
 		for up := dir; up != "."; {
 			up = path.Dir(up)
-			for _, outer := range at[up] {
-				for _, w := range ws {
-					if outer.rank < w.rank {
-						b.mustFollow(w, outer)
-					} else {
-						b.mustFollow(outer, w)
-					}
+			outers := at[up]
+			for i, w := range ws {
+				k := behind(outers, w)
+				if k > 0 && (i == 0 || ws[i-1].rank < outers[k-1].rank) {
+					b.mustFollow(w, outers[k-1])
+				}
+				if k < len(outers) && (i == len(ws)-1 || ws[i+1].rank > outers[k].rank) {
+					within[outers[k]] = append(within[outers[k]], w)
 				}
 			}
 		}
+	}
+	for outer, ws := range within {
+		b.mustFollow(outer, ws...)
 	}
 	b.checkJobs(at)
 	slices.SortFunc(b.errs, func(x, y error) int { return strings.Compare(x.Error(), y.Error()) })
 }
 
-// mustFollow refuses a task that isn't after the other one.
-func (b *planner) mustFollow(w, before *work) {
-	if b.follows(w, before) {
+// behind is the index of the first of some tasks, in the order of their ranks,
+// that comes behind another one.
+func behind(ws []*work, w *work) int {
+	i, _ := slices.BinarySearchFunc(ws, w.rank, func(a *work, rank int) int { return a.rank - rank })
+	return i
+}
+
+// mustFollow refuses a task that isn't after all of others.
+func (b *planner) mustFollow(w *work, others ...*work) {
+	if len(others) == 1 && slices.Contains(w.needs, others[0]) {
 		return
 	}
+	b.reach(w, slices.MinFunc(others, func(a, b *work) int { return a.rank - b.rank }).rank)
+	for _, before := range others {
+		if !b.reached(before) {
+			b.refuseBoth(w, before)
+		}
+	}
+}
+
+// refuseBoth refuses tasks that nothing puts in an order.
+func (b *planner) refuseBoth(w, before *work) {
 	fix := fmt.Sprintf("write needs: [%s] in one of them", before.name)
 	if w.plan != before.plan {
 		fix = "make them part of one plan, or let one compound task need the other"
@@ -64,6 +91,9 @@ func (b *planner) checkJobs(at map[string][]*work) {
 		}
 		b.refuse(w.order, codeConflict, w.field+".target", "target %q overlaps with %q of %s %s in %s, and nothing says which comes first: write needs: [%s], or give each a target of its own",
 			w.spec.Target, j.target, j.object.Ref().Kind, j.name(), j.file, j.name())
+	}
+	if len(b.jobs) == 0 {
+		return
 	}
 	jobsAt := map[string][]*job{}
 	for _, j := range b.jobs {
@@ -154,35 +184,18 @@ func finallyLast(ws []*work) []*work {
 	return out
 }
 
-// follows says whether a task begins after the other one has ended.
-func (b *planner) follows(w, before *work) bool {
-	if slices.Contains(w.needs, before) {
-		return true
-	}
-	ended := b.before(w)
-	for x := before; x != nil; x = x.outer() { // what needs a compound needs all in it
-		if ended[x] {
-			return true
-		}
-	}
-	return false
-}
-
-// before are all tasks that have ended when w begins, those inside compounds
-// that have ended left out.
-func (b *planner) before(w *work) map[*work]bool {
-	if set, ok := b.earlier[w]; ok {
-		return set
-	}
-	set := map[*work]bool{}
-	var queue []*work
+// reach finds the tasks that have ended when w begins, those inside compounds
+// that have ended left out, and those with a rank lower than from.
+func (b *planner) reach(w *work, from int) {
+	b.reaches++
+	queue := b.queue[:0]
 	add := func(d *work) {
-		if !set[d] {
-			set[d] = true
+		if d.reach != b.reaches && d.rank >= from {
+			d.reach = b.reaches
 			queue = append(queue, d)
 		}
 	}
-	from := func(a *work) {
+	visit := func(a *work) {
 		for _, d := range a.needs {
 			add(d)
 		}
@@ -195,15 +208,23 @@ func (b *planner) before(w *work) map[*work]bool {
 		}
 	}
 	for a := w; a != nil; a = a.outer() {
-		from(a)
+		visit(a)
 	}
-	for len(queue) > 0 {
-		a := queue[0]
-		queue = queue[1:]
-		from(a)
+	for i := 0; i < len(queue); i++ {
+		visit(queue[i])
 	}
-	b.earlier[w] = set
-	return set
+	b.queue = queue
+}
+
+// reached says whether reach has found a task, or one around it: what needs a
+// compound needs all in it.
+func (b *planner) reached(w *work) bool {
+	for ; w != nil; w = w.outer() {
+		if w.reach == b.reaches {
+			return true
+		}
+	}
+	return false
 }
 
 // outer is the compound task that the task is in, nil if it isn't in one.

@@ -7,8 +7,10 @@ import (
 	"strings"
 
 	"github.com/stoop-dev/stoop/fn"
+	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 	"github.com/stoop-dev/stoop/orchestration/merge"
+	"github.com/stoop-dev/stoop/orchestration/render"
 	"github.com/stoop-dev/stoop/orchestration/task"
 	"github.com/stoop-dev/stoop/orchestration/upstream"
 )
@@ -25,6 +27,10 @@ type UpgradeOptions struct {
 	// OnConflict and Resolve settle conflicts, as in [merge.Options].
 	OnConflict merge.Policy
 	Resolve    merge.Resolutions
+	// Renderer runs the pipeline of the version that the package was made of
+	// where a conflict may be of what rendering wrote, as [task.Job.Merge] has it.
+	// nil: all that differs from upstream was changed locally.
+	Renderer *render.Renderer
 }
 
 // Upgraded is what became of a package.
@@ -92,7 +98,8 @@ func Upgrade(ctx context.Context, from upstream.Source, pkg kptpkg.Tree, o Upgra
 	if base.File(kptpkg.KptfileName) != nil && theirs.File(kptpkg.KptfileName) == nil {
 		return Upgraded{}, at.upstreamError("there is no Kptfile any more, so it is no kpt package: name another version or place", nil)
 	}
-	merged, err := merge.Merge(base, pkg, theirs, merge.Options{
+	job := &task.Job{Renderer: o.Renderer, Revision: &api.PackageRevision{Spec: api.PackageRevisionSpec{PackageName: at.name}}}
+	merged, err := job.Merge(ctx, base, pkg, theirs, merge.Options{
 		Strategy: strategy, OnConflict: o.OnConflict, Resolve: o.Resolve, Root: true, Nested: true,
 	})
 	done.Conflicts, done.Unused = merged.Conflicts, merged.Unused
@@ -103,7 +110,7 @@ func Upgrade(ctx context.Context, from upstream.Source, pkg kptpkg.Tree, o Upgra
 	if err != nil {
 		return done, err
 	}
-	job := &task.Job{Package: tree}
+	job.Package = tree
 	if tree, err = task.AddMergeKeys.Apply(ctx, job); err != nil {
 		return done, err
 	}

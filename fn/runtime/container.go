@@ -82,9 +82,9 @@ func (c *Container) Find(ctx context.Context, ref Ref) (*Function, error) {
 		return nil, fmt.Errorf("container function %q: pull policy %q: want Always, IfNotPresent or Never", ref.Image, c.Pull)
 	}
 	image := withPrefix(ref.Image)
-	name, tag, digest := splitImage(image)
-	if ref.Tag == "" && tag == "" && digest == "" {
-		image += ":latest"
+	name, _, _ := splitImage(image)
+	if ref.Tag == "" {
+		image = CompleteImage(image)
 	}
 	if !c.allowed(image) {
 		return nil, fmt.Errorf("%w in a container: --allow-container=%s or STOOP_ALLOW_CONTAINER=%[2]s would allow it", ErrNotAllowed, image)
@@ -122,6 +122,16 @@ func withPrefix(image string) string {
 		return image
 	}
 	return DefaultPrefix + image
+}
+
+// CompleteImage is the name of an image with DefaultPrefix where it has no slash,
+// and with the tag latest where it has neither tag nor digest.
+func CompleteImage(image string) string {
+	image = withPrefix(image)
+	if _, tag, digest := splitImage(image); tag == "" && digest == "" {
+		image += ":latest"
+	}
+	return image
 }
 
 // splitImage cuts a reference into name, tag and digest.

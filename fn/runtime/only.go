@@ -11,9 +11,10 @@ import (
 type Only struct {
 	// Runtime finds them.
 	Runtime Runtime
-	// Functions are patterns of images and executables, as users write them; a
-	// * stands for any text. A pattern without tag and digest stands for all
-	// of an image's. Empty: every function.
+	// Functions are patterns of images and executables; a * stands for any text.
+	// A pattern without tag and digest stands for all of an image's, one without
+	// a slash also for the image with DefaultPrefix, and the other way round.
+	// Empty: every function.
 	Functions []string
 	// By says whose list it is, for the refusal.
 	By string
@@ -22,11 +23,12 @@ type Only struct {
 // Find implements Runtime. The error wraps ErrNotAllowed for a function that
 // isn't listed.
 func (o Only) Find(ctx context.Context, ref Ref) (*Function, error) {
-	name := ref.Image
+	listed := func(p string) bool { return covers(p, ref.Image) || covers(withPrefix(p), withPrefix(ref.Image)) }
 	if ref.Exec != "" {
-		name, _, _ = strings.Cut(strings.TrimSpace(ref.Exec), " ")
+		name, _, _ := strings.Cut(strings.TrimSpace(ref.Exec), " ")
+		listed = func(p string) bool { return covers(p, name) }
 	}
-	if len(o.Functions) > 0 && !slices.ContainsFunc(o.Functions, func(p string) bool { return covers(p, name) }) {
+	if len(o.Functions) > 0 && !slices.ContainsFunc(o.Functions, listed) {
 		return nil, fmt.Errorf("function %q: %w by %s: add it to the functions there", ref, ErrNotAllowed, o.By)
 	}
 	return o.Runtime.Find(ctx, ref)

@@ -28,6 +28,11 @@ func TestOnly(t *testing.T) {
 		{"localhost:5000/a", runtime.Ref{Image: "localhost:5000/a:v1"}, true},
 		{"gcr.io/kpt-fn", runtime.Ref{Image: "gcr.io/kpt-fn/set-labels"}, false},
 		{"set.labels", runtime.Ref{Image: "set-labels"}, false},
+		{runtime.DefaultPrefix + "*", runtime.Ref{Image: "set-labels:v0.2"}, true},
+		{"set-labels", runtime.Ref{Image: runtime.DefaultPrefix + "set-labels:v0.2"}, true},
+		{"set-labels", runtime.Ref{Image: "gcr.io/kpt-fn/set-labels:v0.2"}, false},
+		{runtime.DefaultPrefix + "*", runtime.Ref{Exec: "sed"}, false},
+		{"*", runtime.Ref{Image: "a/b"}, true},
 		{"/usr/bin/*", runtime.Ref{Exec: "/usr/bin/tool --flag"}, true},
 		{"/usr/bin/*", runtime.Ref{Exec: "/opt/tool /usr/bin/x"}, false},
 	} {

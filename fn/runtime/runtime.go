@@ -60,6 +60,9 @@ type Function struct {
 	// Notes are what the user should know about the choice, such as a tag that
 	// the function doesn't exactly stand for.
 	Notes []fn.Result
+	// InProcess says that it is part of this program and has no standard error
+	// of its own.
+	InProcess bool
 }
 
 // Runtime can run one sort of function.

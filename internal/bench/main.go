@@ -31,6 +31,8 @@ var parts = []struct {
 	{"steps", "1,000 resources, longer pipelines", (*bench).steps},
 	{"scale", "larger packages, 3 builtin functions", (*bench).scale},
 	{"exec", "1,000 resources, 3 exec functions, without what the functions cost", (*bench).exec},
+	{"tasks", "a plan's tasks without work, in process", (*bench).tasks},
+	{"fleet", "a plan of 1,000 packages, each cloned, set and rendered", (*bench).fleet},
 }
 
 func main() {

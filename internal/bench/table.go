@@ -20,6 +20,11 @@ func (t *table) cost(label string, c cost) {
 	fmt.Printf("  %-*s %9.3f %9.3f %9.1f\n", labelWidth-2, label, c.cpu.Seconds(), c.wall.Seconds(), float64(c.peak)/1e6)
 }
 
+// figure prints one that has no aim.
+func (t *table) figure(label string, is float64, unit string) {
+	fmt.Printf("  %-*s %9.2f %s\n", labelWidth-2, "= "+label, is, unit)
+}
+
 // atMost prints a figure that had better be small.
 func (t *table) atMost(label string, is, aim float64, unit string) {
 	t.aim(label, is, unit, "at most", aim, is <= aim)

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stoop-dev/stoop/orchestration"
 	"github.com/stoop-dev/stoop/orchestration/kptdir"
+	"github.com/stoop-dev/stoop/orchestration/render"
 	"github.com/stoop-dev/stoop/orchestration/upstream"
 )
 
@@ -57,8 +58,19 @@ func (a *app) upgrade(ctx context.Context, arg string, f upgradeFlags) error {
 		return err
 	}
 	defer func() { _ = dir.Close() }()
+	abs, err := a.resolved(name)
+	if err != nil {
+		return err
+	}
+	rs, err := a.runners(abs)
+	if err != nil {
+		return err
+	}
+	defer rs.close()
+	runner := rs.of("")
 	up, err := orchestration.Upgrade(ctx, a.origins(), dir.Tree(), orchestration.UpgradeOptions{
 		Ref: ref, Strategy: opts.Strategy, OnConflict: opts.OnConflict, Resolve: opts.Resolve,
+		Renderer: &render.Renderer{Runtime: runner.Runtime, ImagePrefix: runner.ImagePrefix, LenientResults: runner.LenientResults},
 	})
 	if err := a.judge(err, up.Conflicts, up.Unused); err != nil {
 		return err

@@ -200,6 +200,9 @@ func (b *block) replace(i int, key, value *yaml.Node) bool {
 	}
 	b.verify = true
 	_, old := b.at(b.old, i)
+	if b.coarse && b.old == b.root {
+		old = nil // the document's layout
+	}
 	s, ok := b.element(bare(key), bare(value), old)
 	if !ok {
 		return false

@@ -56,15 +56,55 @@ func (d *Styled) document() (*yaml.Node, error) {
 		if root == nil {
 			return nil, err
 		}
+		if err := d.tighten(root); err != nil {
+			return nil, err
+		}
 		return withoutEmptyAnnotations(root), nil
 	}
-	root, err := d.Root()
+	apart := d.Doc
+	if rest := d.belowSeparator(); rest != nil && !d.Changed() {
+		apart = rest
+	}
+	root, err := apart.Root()
 	if root == nil {
 		return nil, err
 	}
 	n := &yaml.Node{Kind: yaml.DocumentNode, Content: []*yaml.Node{withoutEmptyAnnotations(root)}}
-	n.HeadComment, n.FootComment = d.around()
+	n.HeadComment, n.FootComment = apart.around()
 	return n, nil
+}
+
+// tighten gives root, the Item of the document, the empty lines that kpt leaves
+// in the comments at the top.
+func (d *Doc) tighten(root *yaml.Node) error {
+	rest := d.belowSeparator()
+	if rest == nil || root.HeadComment == "" {
+		return nil
+	}
+	was, err := (&Doc{read: d.read}).Item()
+	if err != nil || was == nil || was.HeadComment != root.HeadComment {
+		return err
+	}
+	kpts, err := rest.Item()
+	if kpts != nil {
+		root.HeadComment = kpts.HeadComment
+	}
+	return err
+}
+
+// belowSeparator is the document as it was read without the separator line above
+// it, which is how kpt reads all but the first of a file. With it the library
+// takes the comments at the top for ones of the first key, and no more knows of
+// an empty line below them. It is nil where that makes no difference.
+func (d *Doc) belowSeparator() *Doc {
+	if d.read == nil || d.read.first {
+		return nil
+	}
+	line, rest, _ := bytes.Cut(d.read.bytes, []byte("\n"))
+	if !isMarker(line, "---") || !isBlank(line[len("---"):]) || !isComment(bytes.TrimLeft(rest, " \t\r\n")) {
+		return nil
+	}
+	return &Doc{read: &source{bytes: rest}}
 }
 
 // withoutEmptyAnnotations is root without metadata.annotations that hold nothing.

@@ -20,7 +20,10 @@ func TestFormat(t *testing.T) {
 		"lists wide":        {in: "a:\n- b\n", want: "a:\n  - b\n", wide: true},
 		"no content":        {in: "# licence\n---\na: 1\n---\n# nothing\n---\nb: 2\n", want: "a: 1\n---\nb: 2\n"},
 		"blank line":        {in: "# licence\n\na: 1\n", want: "# licence\n\na: 1\n"},
+		"blank lines":       {in: "---\n# one\n\na: 1\n---\n# two\n\nb: 2\n---\n\n# three\n\nc: 3\n", want: "# one\na: 1\n---\n# two\n\nb: 2\n---\n# three\n\nc: 3\n"},
 		"tight":             {in: "# licence\n\n# two\na: 1\n", want: "# licence\n# two\na: 1\n", tight: true},
+		"tight, separated":  {in: "a: 1\n---\n# 1\n\n# 2\n\n# 3\nb: 2\n", want: "a: 1\n---\n# 1\n\n# 2\n# 3\nb: 2\n", tight: true},
+		"tight, no key's":   {in: "a: 1\n---\n# 1\n\n# 2\n\nb: 2\n", want: "a: 1\n---\n# 1\n\n# 2\nb: 2\n", tight: true},
 		"empty annotations": {in: "metadata:\n  name: a\n  annotations: {}\n", want: "metadata:\n  name: a\n"},
 		"line breaks":       {in: "a: 1\r\nb:\r\n  - c\r\n", want: "a: 1\nb:\n  - c\n"},
 	} {

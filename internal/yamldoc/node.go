@@ -189,6 +189,9 @@ func look(n *yaml.Node) appearance {
 
 // resolve is the tag that a plain scalar reads back with.
 func resolve(value string) string {
+	if isText(value) {
+		return strTag
+	}
 	if value == "<<" {
 		return mergeTag // which the library knows when reading only
 	}

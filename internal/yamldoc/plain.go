@@ -127,7 +127,7 @@ func (p *plainParser) pairs(column int) bool {
 		}
 		key := p.node(yaml.ScalarNode, "")
 		key.Value = p.src[p.pos : p.pos+k]
-		key.Tag = plainTag(key.Value)
+		key.Tag = resolve(key.Value)
 		var value *yaml.Node
 		if p.skip(k + 1); p.pos < p.eol {
 			value = p.scalar(column)
@@ -225,7 +225,7 @@ func (p *plainParser) scalar(parent int) *yaml.Node {
 			end++
 		}
 		n.Value = strings.TrimRight(s[:end], " ")
-		n.Tag = plainTag(n.Value)
+		n.Tag = resolve(n.Value)
 		end = len(n.Value)
 	default:
 		return nil
@@ -281,12 +281,27 @@ func (p *plainParser) literal(n *yaml.Node, parent int) bool {
 	return true
 }
 
-// plainTag is the tag that a plain scalar has.
-func plainTag(value string) string {
-	switch c := value[0]; {
-	case strings.IndexByte("yYnNtTfFoO", c) >= 0:
-	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', c == '_', c == '/':
-		return strTag
+// isText says of most plain scalars that are strings that they are, by what they
+// begin with: names, paths, and digests, which have letters that no number has.
+func isText(s string) bool {
+	if s == "" {
+		return false
 	}
-	return resolve(value)
+	switch c := s[0]; {
+	case strings.IndexByte("yYnNtTfFoO", c) >= 0:
+		return len(s) > len("false")
+	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', c == '_', c == '/':
+		return true
+	case '1' <= c && c <= '9':
+		other := false
+		for i := range len(s) {
+			c := s[i]
+			if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+				return false
+			}
+			other = other || c >= 'a' && c != 'e'
+		}
+		return other
+	}
+	return false
 }

@@ -57,7 +57,7 @@ func libraryScalar(n *yaml.Node, w where) (string, bool) {
 		m.Content = []*yaml.Node{&c, {Kind: yaml.ScalarNode, Value: "v"}}
 		before, after = "", ": v\n"
 	}
-	b, err := encode(m, layout{indent: 2})
+	b, err := encodeWith(m, layout{indent: 2}, keepStyles)
 	if err != nil {
 		return "", false
 	}

@@ -70,6 +70,8 @@ func (s *splice) apply() []byte {
 // the caller's.
 func (s *splice) node(old, n *yaml.Node, parent int) bool {
 	switch {
+	case old == n:
+		return true
 	case old.Kind != n.Kind:
 		return false
 	case old.Kind == yaml.ScalarNode || old.Kind == yaml.AliasNode:

@@ -12,9 +12,9 @@ import (
 
 // write turns changed nodes into text that reads back as they are, keeping what
 // it can of what was read. It tries the finest way first: changes spliced into
-// the text where they belong; then the changed entries of the root written
-// anew; then the whole document.
-func write(read *source, root *yaml.Node) ([]byte, error) {
+// the text where they belong, unless anew; then the changed entries of the root
+// written anew; then the whole document.
+func write(read *source, root *yaml.Node, anew bool) ([]byte, error) {
 	if err := checkDepth(root, 1); err != nil {
 		return nil, fmt.Errorf("writing YAML: %w", err)
 	}
@@ -36,6 +36,9 @@ func write(read *source, root *yaml.Node) ([]byte, error) {
 	t := newText(read.bytes)
 	if !t.exotic() && old.HeadComment == root.HeadComment && old.FootComment == root.FootComment {
 		for _, coarse := range []bool{false, true} {
+			if anew && !coarse && !json {
+				continue
+			}
 			if out := spliced(t, read, doc, root, coarse, json); out != nil {
 				return out, nil
 			}
@@ -286,7 +289,12 @@ const (
 )
 
 // encode has the library write n.
-func encode(n *yaml.Node, l layout) ([]byte, error) { return encodeWith(n, l, keepStyles) }
+func encode(n *yaml.Node, l layout) ([]byte, error) {
+	if out := encodePlain(n, l); out != nil {
+		return out, nil
+	}
+	return encodeWith(n, l, keepStyles)
+}
 
 func encodeWith(n *yaml.Node, l layout, c care) (b []byte, err error) {
 	defer func() {

@@ -35,6 +35,7 @@ type Doc struct {
 	// since it was read.
 	root    *yaml.Node
 	changed bool // root isn't what was read; false where nobody has looked
+	anew    bool // see WithAnew
 
 	once  sync.Once
 	bytes []byte
@@ -115,6 +116,17 @@ func (d *Doc) With(root *yaml.Node) *Doc {
 	return &Doc{read: d.read, root: root, changed: known && d.root == nil}
 }
 
+// WithAnew is With, but an entry of the root that says something else is written
+// anew as a whole, in the layout of the document: its text then depends on what
+// it says, and not on what it said before. JSON is an exception.
+func (d *Doc) WithAnew(root *yaml.Node) *Doc {
+	n := d.With(root)
+	if n != d {
+		n.anew = true
+	}
+	return n
+}
+
 // Changed reports whether the document says something else than the bytes it
 // was read from. A document made by FromNode is always changed.
 func (d *Doc) Changed() bool {
@@ -142,7 +154,7 @@ func (d *Doc) Bytes() ([]byte, error) {
 		case d.root == nil: // made from no node: nothing to write
 		default:
 			work.written.Add(1)
-			d.bytes, d.err = write(d.read, d.root)
+			d.bytes, d.err = write(d.read, d.root, d.anew)
 		}
 	})
 	return d.bytes, d.err

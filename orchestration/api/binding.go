@@ -168,10 +168,7 @@ func hasBinding(s string) bool { return strings.Contains(s, "{{") }
 
 // parsePath reads what is between the braces; why says what is wrong with it.
 func parsePath(s string) (b Binding, why string) {
-	end := strings.IndexAny(s, ".[")
-	if end < 0 {
-		end = len(s)
-	}
+	end := stepEnd(s, 0)
 	b.Task = s[:end]
 	if !isLabel(b.Task) {
 		return b, "doesn't begin with the name of a task or with plan: " + bracesHint
@@ -189,10 +186,7 @@ func parsePath(s string) (b Binding, why string) {
 		if rest[0] != '.' {
 			return b, "has something other than . or [ after a ]: " + bracesHint
 		}
-		end := strings.IndexAny(rest[1:], ".[") + 1
-		if end == 0 {
-			end = len(rest)
-		}
+		end := stepEnd(rest, 1)
 		key := rest[1:end]
 		if !isWord(key) {
 			return b, "has the key " + quote(key) + ": keys are made of letters, digits, _ and -"
@@ -214,6 +208,16 @@ func parsePath(s string) (b Binding, why string) {
 		}
 	}
 	return b, ""
+}
+
+// stepEnd is where the first . or [ of s is, from an index on, else its end.
+func stepEnd(s string, from int) int {
+	for i := from; i < len(s); i++ {
+		if s[i] == '.' || s[i] == '[' {
+			return i
+		}
+	}
+	return len(s)
 }
 
 // planName is what bindings call the plan, so that no task has the name.

@@ -130,8 +130,42 @@ func scalarNode(tag, value string) *yaml.Node {
 // stringNode is a string that every YAML reader takes for one.
 func stringNode(s string) *yaml.Node {
 	n := scalarNode(yaml.NodeTagString, s)
-	if s == "<<" || yaml.IsYaml1_1NonString(n) {
+	if !isPlainly(s) && (s == "<<" || yaml.IsYaml1_1NonString(n)) {
 		n.Style = yaml.DoubleQuotedStyle
 	}
 	return n
 }
+
+// isPlainly says of most strings that every YAML reader takes them for one
+// without quotes too. Of the others [yaml.IsYaml1_1NonString] has to tell, which
+// parses.
+func isPlainly(s string) bool {
+	if s == "" {
+		return true
+	}
+	if len(s) <= len("false") {
+		switch strings.ToLower(s) {
+		case "y", "yes", "n", "no", "on", "off", "true", "false", "null":
+			return false
+		}
+	}
+	digits := '0' <= s[0] && s[0] <= '9'
+	switch c := s[0]; {
+	case digits:
+		// a digest: no number has its letters, unless a 0 makes it one
+		if len(s) < 2 || c == '0' && strings.IndexByte("xXoObB_", s[1]) >= 0 || !strings.ContainsAny(s, "abcdf") {
+			return false
+		}
+	case !isLetter(c) && c != '/':
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !isLetter(c) && (c < '0' || c > '9') && (digits || c != '-' && c != '_' && c != '.' && c != '/') {
+			return false
+		}
+	}
+	return true
+}
+
+func isLetter(c byte) bool { return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' }

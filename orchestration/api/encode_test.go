@@ -97,3 +97,20 @@ spec:
 	assert.Equal(t, "{}\n", marshal(t, Node(&Repository{})))
 	assert.Equal(t, yaml.MappingNode, Node(&Repository{}).Kind)
 }
+
+// What isPlainly lets pass needs no quotes.
+func FuzzIsPlainly(f *testing.F) {
+	for _, s := range []string{
+		"", "a", "yes", "No", "off", "null", "true", "FALSE", "y", "nothing", "trueish", "onward", "~", "<<", "1", "01", "0x1f", "0b1", "0o7", "0_x1f",
+		"1e3", "1e5a", "12e34", "1_000", "2001-01-01", "1:30", "0", "0a", "00x1", "1f", "12abc", "d0aac2c389e2", "9e107d9d372bb6826bd81d3542a419d6",
+		"a b", "a: b", "-", "-a", ".5", ".inf", ".nan", "/a/b", "a/b.yaml", "shop-p0001", "infinity", "NaN", "1d", "0d1", "1a_b", "+1", "a\nb", "é",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if isPlainly(s) {
+			assert.False(t, yaml.IsYaml1_1NonString(scalarNode(yaml.NodeTagString, s)), "%q", s)
+			assert.Equal(t, s+"\n", marshal(t, scalarNode("", s)))
+		}
+	})
+}

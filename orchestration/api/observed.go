@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"reflect"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
@@ -15,6 +16,11 @@ func (s *TaskSpec) Digest() string {
 		Init: s.Init, Clone: s.Clone, Edit: s.Edit, Upgrade: s.Upgrade, Replace: s.Replace, Eval: s.Eval,
 		ToolCall: s.ToolCall, Atomic: s.Atomic, LLMCall: s.LLMCall, Compound: s.Compound,
 	})
+}
+
+// Equal says whether two objects have the same values, as their digests see them.
+func Equal(a, b Object) bool {
+	return reflect.DeepEqual(a, b) || bytes.Equal(canonical(a), canonical(b))
 }
 
 // PorchTask is the task as a PackageRevision has it, of a type that it can have.

@@ -248,9 +248,13 @@ func OwnedCondition(conditionType string) bool {
 	return conditionType == RenderedCondition || strings.HasPrefix(conditionType, "stoop.dev")
 }
 
-// UserConditions are the object's conditions that aren't stoop's own, in order.
+// UserConditions are the object's conditions that aren't stoop's own, in order;
+// nil when the object doesn't speak of conditions.
 func (r *PackageRevision) UserConditions() []Condition {
-	var own []Condition
+	if r.Status.Conditions == nil {
+		return nil
+	}
+	own := []Condition{}
 	for _, c := range r.Status.Conditions {
 		if !OwnedCondition(c.Type) {
 			own = append(own, c)

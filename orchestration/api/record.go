@@ -49,7 +49,7 @@ func (r *PackageRevision) ObservedDigest() string {
 	if r.Spec.ReadinessGates != nil {
 		o["readinessGates"] = r.Spec.ReadinessGates
 	}
-	if c := r.UserConditions(); c != nil {
+	if c := r.UserConditions(); len(c) > 0 { // none left is no other than none ever
 		o["conditions"] = c
 	}
 	return digest(o)
@@ -132,33 +132,72 @@ func digest(v any) string {
 }
 
 // canonical is v as JSON as [PackageRevision.TaskDigest] has it.
-func canonical(v any) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	// only strings, integers and booleans are left: nothing that can fail
-	_ = e.Encode(plain(encode(reflect.ValueOf(v))))
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+func canonical(v any) []byte { return appendCanonical(nil, reflect.ValueOf(v)) }
+
+// appendCanonical appends a value of the kinds that [encode] knows.
+func appendCanonical(b []byte, v reflect.Value) []byte {
+	first := true
+	key := func(name string) {
+		if !first {
+			b = append(b, ',')
+		}
+		first = false
+		b = append(appendText(b, name), ':')
+	}
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if !v.IsNil() {
+			return appendCanonical(b, v.Elem())
+		}
+	case reflect.Struct:
+		b = append(b, '{')
+		for _, f := range sortedFieldsOf(v.Type()) {
+			if fv := v.FieldByIndex(f.index); !isEmpty(fv) {
+				key(f.name)
+				b = appendCanonical(b, fv)
+			}
+		}
+		return append(b, '}')
+	case reflect.Map:
+		b = append(b, '{')
+		for _, k := range sortedKeysOf(v) {
+			key(k.String())
+			b = appendCanonical(b, v.MapIndex(k))
+		}
+		return append(b, '}')
+	case reflect.Slice:
+		b = append(b, '[')
+		for i := range v.Len() {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendCanonical(b, v.Index(i))
+		}
+		return append(b, ']')
+	case reflect.String:
+		if v.Type() != reflect.TypeFor[json.Number]() {
+			return appendText(b, v.String())
+		}
+	}
+	n := encode(v)
+	if n.Tag == yaml.NodeTagString { // a json.Number that is none
+		return appendText(b, n.Value)
+	}
+	return append(b, n.Value...) // a number or boolean, which JSON writes alike
 }
 
-// plain is an encoded value as the maps that JSON sorts by key.
-func plain(n *yaml.Node) any {
-	switch n.Kind {
-	case yaml.MappingNode:
-		m := make(map[string]any, len(n.Content)/2)
-		for i := 0; i < len(n.Content); i += 2 {
-			m[n.Content[i].Value] = plain(n.Content[i+1])
-		}
-		return m
-	case yaml.SequenceNode:
-		l := make([]any, len(n.Content))
-		for i, c := range n.Content {
-			l[i] = plain(c)
-		}
-		return l
+// appendText appends a string as JSON.
+func appendText(b []byte, s string) []byte {
+	plain := true
+	for i := 0; i < len(s) && plain; i++ {
+		plain = ' ' <= s[i] && s[i] <= '~' && s[i] != '"' && s[i] != '\\'
 	}
-	if n.Tag == yaml.NodeTagString {
-		return n.Value
+	if plain {
+		return append(append(append(b, '"'), s...), '"')
 	}
-	return json.RawMessage(n.Value) // an integer or boolean, which JSON writes alike
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(s) // a string: nothing that can fail
+	return append(b, bytes.TrimSuffix(text.Bytes(), []byte("\n"))...)
 }

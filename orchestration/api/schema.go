@@ -2,6 +2,7 @@ package api
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -13,13 +14,21 @@ type field struct {
 }
 
 // schemas are the fields of structs, found out once a type.
-var schemas sync.Map // reflect.Type → []field
+var schemas sync.Map // reflect.Type → schema
+
+// schema is the fields of a struct as they are declared, and by name.
+type schema struct{ declared, sorted []field }
 
 // fieldsOf lists the fields of a struct by their yaml tags, those of inlined
 // structs in their place.
-func fieldsOf(t reflect.Type) []field {
+func fieldsOf(t reflect.Type) []field { return schemaOf(t).declared }
+
+// sortedFieldsOf is fieldsOf sorted by name.
+func sortedFieldsOf(t reflect.Type) []field { return schemaOf(t).sorted }
+
+func schemaOf(t reflect.Type) schema {
 	if known, ok := schemas.Load(t); ok {
-		return known.([]field)
+		return known.(schema)
 	}
 	var fields []field
 	for i := range t.NumField() {
@@ -34,6 +43,8 @@ func fieldsOf(t reflect.Type) []field {
 			fields = append(fields, field{name, []int{i}})
 		}
 	}
-	schemas.Store(t, fields)
-	return fields
+	sorted := slices.SortedFunc(slices.Values(fields), func(a, b field) int { return strings.Compare(a.name, b.name) })
+	s := schema{fields, sorted}
+	schemas.Store(t, s)
+	return s
 }

@@ -68,8 +68,8 @@ func sooner(until, start time.Time, limit time.Duration) time.Time {
 	return until
 }
 
-// launch calls the step's Do on a goroutine of its own, and tells it to stop at
-// the time until, if that isn't zero.
+// launch calls the step's Do on a goroutine that has nothing else to do, and
+// tells it to stop at the time until, if that isn't zero.
 func (r *run) launch(n *node, in Inputs, until time.Time) {
 	n.ctx, n.cancel = context.WithCancelCause(r.ctx)
 	n.stopping = false
@@ -85,10 +85,35 @@ func (r *run) launch(n *node, in Inputs, until time.Time) {
 	if r.interrupt != nil {
 		r.stop(n, r.interrupt)
 	}
-	go r.work(n.ctx, n, in)
+	c := call{n.ctx, n, in}
+	select {
+	case r.calls <- c:
+	default:
+		go r.serve(c)
+	}
 }
 
-// work is all that happens outside the coordinator.
+// call is what a goroutine has to do for an attempt.
+type call struct {
+	ctx  context.Context
+	node *node
+	in   Inputs
+}
+
+// serve is all that happens outside the coordinator: one attempt after another,
+// whose stack has grown as far as they need.
+func (r *run) serve(c call) {
+	for {
+		r.work(c.ctx, c.node, c.in)
+		select {
+		case c = <-r.calls:
+		case <-r.done:
+			return
+		}
+	}
+}
+
+// work carries out one attempt.
 func (r *run) work(ctx context.Context, n *node, in Inputs) {
 	res := result{node: n, err: &Error{Code: Dispatch, Text: "the step ended its goroutine"}}
 	defer func() {

@@ -56,6 +56,7 @@ type run struct {
 	opts    Options
 	ctx     context.Context // with the caller's values, never done
 	start   time.Time
+	calls   chan call // to goroutines that wait for one
 	results chan result
 	done    chan struct{} // closed when nobody receives results any more
 
@@ -84,7 +85,7 @@ func newRun(ctx context.Context, p *plan, opts Options) *run {
 	}
 	r := &run{
 		plan: p, opts: opts, ctx: context.WithoutCancel(ctx), start: time.Now(),
-		results: make(chan result, 64), done: make(chan struct{}),
+		calls: make(chan call), results: make(chan result, 64), done: make(chan struct{}),
 	}
 	r.alarms.timer = time.NewTimer(time.Hour)
 	r.alarms.timer.Stop()

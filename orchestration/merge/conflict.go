@@ -45,8 +45,8 @@ func (p Policy) check() error {
 }
 
 // Resolutions settle conflicts by place. A key is FILE:PATH as [Conflict.Place]
-// gives it, or the beginning of one up to a separator: FILE settles everything
-// in a file, FILE:spec everything below spec.
+// gives it, without [Options.Dir], or the beginning of one up to a separator:
+// FILE settles everything in a file, FILE:spec everything below spec.
 type Resolutions map[string]Side
 
 // ParseResolve reads arguments of the form FILE:PATH=local or
@@ -100,12 +100,16 @@ type Conflict struct {
 	Info bool
 
 	scope string // "Kind/name:" where File has more than one resource
+	dir   string // before File, where the user reads it
 }
 
-// Place is where the conflict is, as Resolutions name it: FILE:PATH, or just
-// FILE when the whole of it is meant. In a file with more than one resource
-// the path begins with Kind/name: or Kind/namespace/name:.
-func (c Conflict) Place() string {
+// Place is where the conflict is, as the user names it: FILE:PATH, or just FILE
+// when the whole of it is meant. In a file with more than one resource the path
+// begins with Kind/name: or Kind/namespace/name:.
+func (c Conflict) Place() string { return path.Join(c.dir, c.place()) }
+
+// place is Place without the directory, as Resolutions name it.
+func (c Conflict) place() string {
 	p := c.File
 	if s := c.scope + c.Field; s != "" {
 		p += ":" + strings.TrimSuffix(s, ":")
@@ -175,9 +179,9 @@ const cellWidth = 40
 func (cs Conflicts) Table() string {
 	rows := [][]string{{"FILE", "FIELD", "BASE", "LOCAL", "UPSTREAM", "TAKEN"}}
 	for _, c := range cs {
-		file := c.File
+		file := path.Join(c.dir, c.File)
 		if c.Line > 0 {
-			file = fmt.Sprintf("%s:%d", c.File, c.Line)
+			file = fmt.Sprintf("%s:%d", file, c.Line)
 		}
 		field := strings.TrimSuffix(c.scope+c.Field, ":")
 		if field == "" {
@@ -230,7 +234,7 @@ func (e *ConflictError) Error() string {
 // settle notes a conflict and returns the side that wins it. The policy upstream
 // wins only where it may; while a conflict is open, local is returned.
 func (m *merger) settle(c Conflict, mayTakeUpstream bool) Side {
-	c.File = path.Join(m.prefix, c.File)
+	c.File, c.dir = path.Join(m.prefix, c.File), m.Dir
 	switch side, ok := m.resolution(c); {
 	case ok:
 		c.Taken, c.Info = side, false
@@ -255,8 +259,7 @@ func (m *merger) resolution(c Conflict) (Side, bool) {
 	if len(m.Resolve) == 0 {
 		return "", false
 	}
-	place := c.Place()
-	for key := place; ; {
+	for key := c.place(); ; {
 		if side, ok := m.Resolve[key]; ok {
 			m.used[key] = true
 			return side, true

@@ -23,6 +23,20 @@ type identity struct {
 	nameless string
 }
 
+// clusterScoped says whether the kind is one of Kubernetes' own without
+// namespaces.
+func (id identity) clusterScoped() bool {
+	switch id.group {
+	case "":
+		return id.kind == "Namespace" || id.kind == "Node" || id.kind == "PersistentVolume"
+	case "rbac.authorization.k8s.io":
+		return id.kind == "ClusterRole" || id.kind == "ClusterRoleBinding"
+	case "storage.k8s.io":
+		return id.kind == "StorageClass"
+	}
+	return id.group == "apiextensions.k8s.io" || id.group == "admissionregistration.k8s.io"
+}
+
 // identify returns the identity of a resource at path. A kpt-merge comment
 // counts for more than the metadata. The error says the line.
 func identify(path string, root *yaml.Node) (identity, error) {
@@ -34,7 +48,7 @@ func identify(path string, root *yaml.Node) (identity, error) {
 	id := identity{group: group, kind: text(child(root, "kind"))}
 	key, meta := entryOf(root, "metadata")
 	if key != nil {
-		ns, name, ok, err := parseMergeComment(key)
+		ns, name, ok, err := parseMergeComment(key, id)
 		if err != nil {
 			return identity{}, err
 		}
@@ -51,13 +65,17 @@ func identify(path string, root *yaml.Node) (identity, error) {
 }
 
 // parseMergeComment reads the comment kpt-merge: namespace/name of the key
-// metadata; ok is false when there is none.
-func parseMergeComment(key *yaml.Node) (namespace, name string, ok bool, err error) {
+// metadata of a resource of id's kind; ok is false when there is none. Of a kind
+// without namespaces it may be just the name, as old versions of kpt wrote it.
+func parseMergeComment(key *yaml.Node, id identity) (namespace, name string, ok bool, err error) {
 	c, ok := strings.CutPrefix(strings.TrimLeft(key.LineComment, "# \t"), mergeComment)
 	if !ok {
 		return "", "", false, nil
 	}
 	namespace, name, ok = strings.Cut(strings.TrimSpace(c), "/")
+	if !ok && id.clusterScoped() {
+		namespace, name, ok = "", namespace, true
+	}
 	if !ok || name == "" || strings.ContainsAny(name, "/ \t") || strings.ContainsAny(namespace, " \t") {
 		return "", "", false, lineError{key.Line, fmt.Sprintf("malformed merge comment %q: write # kpt-merge: NAMESPACE/NAME, or remove it", key.LineComment)}
 	}

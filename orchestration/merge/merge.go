@@ -49,6 +49,10 @@ type Options struct {
 	OnConflict Policy
 	// Resolve settles conflicts place by place, whatever OnConflict says.
 	Resolve Resolutions
+	// Dir is what comes before the files of conflicts where they are shown to the
+	// user: the directory of the package as seen from where the user gives
+	// Resolve. Keys of Resolve are without it.
+	Dir string
 	// Root says that the trees are what is being upgraded, as opposed to a
 	// package within it: a resource-merge then leaves the Kptfile's upstream and
 	// upstreamLock for the caller to set. Of a package that isn't the root and

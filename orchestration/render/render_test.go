@@ -40,7 +40,7 @@ func (fs functions) Find(_ context.Context, ref runtime.Ref) (*runtime.Function,
 	if f == nil {
 		return nil, fmt.Errorf("%s: %w", name, runtime.ErrNotFound)
 	}
-	found := &runtime.Function{Name: name, Run: f}
+	found := &runtime.Function{Name: name, Run: f, InProcess: ref.Exec == "" && !strings.HasPrefix(name, "example.com/")}
 	if ref.Tag != "" {
 		found.Notes = []fn.Result{{Message: "asked for tag " + ref.Tag}}
 	}
@@ -173,7 +173,9 @@ var library = functions{
 		c.Stderr = "oops\n"
 		return &runtime.ExitError{Function: "./exit7", ExitCode: 7, Stderr: c.Stderr}
 	},
-	"./garbage": func(context.Context, *fn.Call) error { return fmt.Errorf("answer is not a ResourceList") },
+	// outside fails as a container or function runner does that took too long.
+	"example.com/outside": func(context.Context, *fn.Call) error { return fmt.Errorf("it took longer than 1s") },
+	"./garbage":           func(context.Context, *fn.Call) error { return fmt.Errorf("answer is not a ResourceList") },
 }
 
 // TestRender runs the cases of testdata. A case is a txtar archive: its comment

@@ -500,9 +500,9 @@ func (x *execution) notRun(s *step, err error) error {
 	return err
 }
 
-// failed records a failure of the function itself. One without a process of its
-// own gets what the catalog's images leave behind, which all end in the same
-// way: the error as a result, and a line on standard error.
+// failed records a failure of the function itself. That of an image is a result
+// too, unless it said so by its exit code. One without a process of its own gets
+// the line on standard error with which the catalog's images all end.
 func (s *step) failed(err error) {
 	s.ExitCode = 1
 	exit, exited := errors.AsType[*runtime.ExitError](err)
@@ -513,7 +513,9 @@ func (s *step) failed(err error) {
 		if s.reported() == nil {
 			s.Results = append(s.Results, fn.ResultOf(err))
 		}
-		s.Stderr = cmp.Or(s.Stderr, "failed to evaluate function: error: function failure")
+		if s.function.InProcess {
+			s.Stderr = cmp.Or(s.Stderr, "failed to evaluate function: error: function failure")
+		}
 	}
 	s.handled = exited || s.Exec == "" || s.reported() != nil
 }

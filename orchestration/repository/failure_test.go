@@ -237,7 +237,7 @@ func TestManyProcessesOneCache(t *testing.T) {
 func assertNothingTemporary(t *testing.T, dir string) {
 	t.Helper()
 	require.NoError(t, filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {
-		assert.NotContains(t, d.Name(), "tmp_stoop")
+		assert.NotContains(t, d.Name(), "tmp_obj")
 		return err
 	}))
 }
@@ -254,7 +254,9 @@ func TestKilled(t *testing.T) {
 		recovers bool // whether git has to wait for the next of our processes
 	}{
 		{0, "planned", false, false, false},
+		{0, "temporary", false, false, false},
 		{0, "objects", false, false, false},
+		{0, "locking", false, false, true},
 		{0, "locked", false, false, true},
 		{0, "packed", true, false, true},
 		{0, "ready", true, false, true},
@@ -307,6 +309,8 @@ func TestKilled(t *testing.T) {
 			git.Git("pack-refs", "--all")
 			git.Git("fsck", "--strict", "--full")
 			assertNothingTemporary(t, e.Cache)
+			git.Git("prune", "--expire=now") // what was begun is git's to remove
+			assertNothingTemporary(t, git.Dir)
 			locks, err := filepath.Glob(filepath.Join(git.Dir, "*.lock"))
 			require.NoError(t, err)
 			assert.Empty(t, locks)

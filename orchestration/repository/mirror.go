@@ -32,12 +32,12 @@ type mirror struct {
 }
 
 const (
-	mirrorLayout = "git-v1"     // the directory in the cache's: another layout gets another
-	unpackLimit  = 100          // objects: fewer aren't worth a pack
-	maxPacks     = 50           // after which a mirror is made anew
-	mirrorLife   = 60 * 24      // hours after its last use that a mirror is removed
-	maxHaves     = 256          // commits that a server is told of
-	tempPrefix   = "tmp_stoop_" // begins the names of files that aren't whole
+	mirrorLayout = "git-v1"         // the directory in the cache's: another layout gets another
+	unpackLimit  = 100              // objects: fewer aren't worth a pack
+	maxPacks     = 50               // after which a mirror is made anew
+	mirrorLife   = 60 * 24          // hours after its last use that a mirror is removed
+	maxHaves     = 256              // commits that a server is told of
+	tempPrefix   = "tmp_obj_stoop_" // begins the names of files that aren't whole; so does what git itself leaves and removes
 	mirrorConfig = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n"
 )
 

@@ -24,6 +24,10 @@ import (
 // told whether one is git's.
 const lockMark = "locked by stoop\n"
 
+// lockPattern with .lock is the file that lock files are links to, while they are
+// made.
+const lockPattern = "stoop-mark"
+
 // gitLockPatience is how long a lock that git holds is waited for.
 const gitLockPatience = 2 * time.Second
 
@@ -52,13 +56,7 @@ func (l *local) lock(ctx context.Context) (*fileLock, error) {
 // unlockRef removes the lock of a ref or of packed-refs, if it is one of ours.
 func (l *local) unlockRef(name string) {
 	file := filepath.Join(l.commonDir, filepath.FromSlash(name)+".lock")
-	info, err := os.Stat(file)
-	if err != nil {
-		return
-	}
-	content, err := os.ReadFile(file)
-	fresh := len(content) == 0 && time.Since(info.ModTime()) < gitLockPatience // maybe git's, about to be written
-	if err != nil || fresh || len(content) > 0 && string(content) != lockMark {
+	if content, err := os.ReadFile(file); err != nil || string(content) != lockMark {
 		return
 	}
 	_ = os.Remove(file)
@@ -88,11 +86,16 @@ func (l *local) push(ctx context.Context, p push, lock *fileLock) error {
 	}
 	slices.Sort(names) // everybody in the same order
 	names = append(names, "packed-refs")
-	if err := lock.say(strings.Join(names, ".lock\n") + ".lock\n"); err != nil {
+	if err := lock.say(strings.Join(names, ".lock\n") + ".lock\n" + lockPattern + ".lock\n"); err != nil {
+		return err
+	}
+	pattern := filepath.Join(l.commonDir, lockPattern+".lock")
+	defer l.unlockRef(lockPattern)
+	if err := writeWhole(pattern, []byte(lockMark), 0o644, false); err != nil {
 		return err
 	}
 	for i, name := range names {
-		if err := l.lockRef(ctx, name); err != nil {
+		if err := l.lockRef(ctx, name, pattern); err != nil {
 			for _, held := range names[:i] {
 				l.unlockRef(held)
 			}
@@ -107,20 +110,17 @@ func (l *local) push(ctx context.Context, p push, lock *fileLock) error {
 	return errors.Join(err, lock.say(""))
 }
 
-// lockRef makes the file by which git keeps others from a ref.
-func (l *local) lockRef(ctx context.Context, name string) error {
+// lockRef makes the file by which git keeps others from a ref: a link to pattern,
+// so that it is never seen without its mark, however soon this process is killed.
+func (l *local) lockRef(ctx context.Context, name, pattern string) error {
 	file := filepath.Join(l.commonDir, filepath.FromSlash(name)+".lock")
 	begun := time.Now()
 	for {
 		err := os.MkdirAll(filepath.Dir(file), 0o777)
 		if err == nil {
-			var f *os.File
-			if f, err = os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666); err == nil {
-				_, err = f.WriteString(lockMark)
-				if err = errors.Join(err, f.Close()); err != nil {
-					_ = os.Remove(file)
-				}
-				return err
+			if err = newLock(pattern, file); err == nil {
+				crashPoint("locking")
+				return nil
 			}
 		}
 		switch {
@@ -136,6 +136,24 @@ func (l *local) lockRef(ctx context.Context, name string) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// newLock makes a lock file, or fails with fs.ErrExist.
+func newLock(pattern, file string) error {
+	err := os.Link(pattern, file)
+	if err == nil || errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	// a file system without links
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(lockMark)
+	if err = errors.Join(err, f.Close()); err != nil {
+		_ = os.Remove(file)
+	}
+	return err
 }
 
 // changeRefs writes the refs anew, which are locked.
@@ -376,6 +394,7 @@ func writeWhole(name string, content []byte, mode fs.FileMode, synced bool) erro
 	if err == nil && synced {
 		err = f.Sync()
 	}
+	crashPoint("temporary")
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(temp, name)
 	}

@@ -10,12 +10,12 @@ import (
 	"github.com/stoop-dev/stoop/orchestration/merge"
 )
 
-// merge is [merge.Merge] for a package that is rendered afterwards. What cloning
+// Merge is [merge.Merge] for a package that is rendered afterwards. What cloning
 // and rendering wrote into it is nobody's change: where the merge would stop for
 // such a value, or fast-forward for such a file, it is taken back first, and
 // rendering writes it again. A package whose pipeline can't run now is merged as
 // it is.
-func (j *Job) merge(ctx context.Context, base, local, up kptpkg.Tree, o merge.Options) (merge.Result, error) {
+func (j *Job) Merge(ctx context.Context, base, local, up kptpkg.Tree, o merge.Options) (merge.Result, error) {
 	res, err := merge.Merge(base, local, up, o)
 	unused := res.Unused
 	written := make(map[string]merge.Conflict, len(res.Conflicts)) // as the package says it
@@ -24,7 +24,7 @@ func (j *Job) merge(ctx context.Context, base, local, up kptpkg.Tree, o merge.Op
 	}
 	inputs := base
 	for range 2 { // with upstream's inputs of the pipeline, then with the package's own
-		if !contested(res, err, o.Strategy) {
+		if j.Renderer == nil || !contested(res, err, o.Strategy) {
 			break
 		}
 		plain, bad := j.unrendered(ctx, base, inputs, local)

@@ -53,7 +53,7 @@ func mergeUpstream(ctx context.Context, j *Job) (kptpkg.Tree, error) {
 	if err != nil {
 		return kptpkg.Tree{}, err
 	}
-	res, err := j.merge(ctx, before, mine, after, merge.Options{
+	res, err := j.Merge(ctx, before, mine, after, merge.Options{
 		Strategy: merge.Strategy(spec.Strategy), OnConflict: policy, Resolve: j.Resolve, Dir: j.Dir, Root: true, Nested: true,
 	})
 	for _, c := range res.Conflicts {

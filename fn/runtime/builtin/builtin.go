@@ -120,7 +120,7 @@ func (r *Runtime) Find(_ context.Context, ref runtime.Ref) (*runtime.Function, e
 	if !strings.Contains(image, "/") {
 		image = runtime.DefaultPrefix + image
 	}
-	found := &runtime.Function{Name: image, Run: f.call}
+	found := &runtime.Function{Name: image, Run: f.call, InProcess: true}
 	if ref.Tag != "" {
 		best, err := f.meets(ref.Tag)
 		if err != nil {

@@ -81,8 +81,9 @@ func (c *Client) Find(_ context.Context, ref runtime.Ref) (*runtime.Function, er
 	if ref.Tag != "" {
 		return nil, fmt.Errorf("%w: the function runner takes no version constraints", runtime.ErrNotFound)
 	}
-	return &runtime.Function{Name: ref.Image, Run: func(ctx context.Context, call *fn.Call) error {
-		if err := c.run(ctx, call, ref.Image); err != nil {
+	image := runtime.CompleteImage(ref.Image) // a runner knows no default prefix
+	return &runtime.Function{Name: image, Run: func(ctx context.Context, call *fn.Call) error {
+		if err := c.run(ctx, call, image); err != nil {
 			return fmt.Errorf("function %q: runner %s: %w", ref.Image, c.addr, err)
 		}
 		return nil
@@ -94,7 +95,7 @@ func (c *Client) run(ctx context.Context, call *fn.Call, image string) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := context.WithTimeout(ctx, c.opts.Timeout)
+	ctx, stop := context.WithTimeoutCause(ctx, c.opts.Timeout, fmt.Errorf("it took longer than %v: %w", c.opts.Timeout, context.DeadlineExceeded))
 	defer stop()
 	answer, err := c.evaluate(ctx, &message{list: list, other: []byte(image)})
 	switch status.Code(err) {
@@ -106,6 +107,9 @@ func (c *Client) run(ctx context.Context, call *fn.Call, image string) error {
 	case codes.Canceled, codes.DeadlineExceeded:
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		if status.Code(err) == codes.DeadlineExceeded { // the runner's clock is a little ahead, or it has a limit of its own
+			return fmt.Errorf("%w: %s", context.DeadlineExceeded, status.Convert(err).Message())
 		}
 	}
 	return err

@@ -24,10 +24,15 @@ import (
 )
 
 // odd is a Runtime of functions that misbehave, with those of runtimetest
-// behind it.
+// behind it. It knows them by their complete names only, as Porch's runner does.
 type odd struct{}
 
 func (odd) Find(ctx context.Context, ref runtime.Ref) (*runtime.Function, error) {
+	short, complete := strings.CutPrefix(strings.TrimSuffix(ref.Image, ":latest"), runtime.DefaultPrefix)
+	if !complete {
+		return nil, fmt.Errorf("odd: %w: %s", runtime.ErrNotFound, ref)
+	}
+	ref.Image = short
 	f := func(run fn.Func) (*runtime.Function, error) {
 		return &runtime.Function{Name: ref.Image, Run: run}, nil
 	}
@@ -36,6 +41,8 @@ func (odd) Find(ctx context.Context, ref runtime.Ref) (*runtime.Function, error)
 		return f(func(context.Context, *fn.Call) error { panic("oh no") })
 	case "forbidden":
 		return nil, fmt.Errorf("odd: %w", runtime.ErrNotAllowed)
+	case "own-limit":
+		return nil, status.Error(codes.DeadlineExceeded, "after a second")
 	case "error-result":
 		return f(func(_ context.Context, c *fn.Call) error { c.Add(fn.Error, nil, "", "bad"); return nil })
 	case "log":
@@ -178,6 +185,9 @@ func TestTimeout(t *testing.T) {
 	began := time.Now()
 	_, err := call(t, dial(t, addr, Options{Timeout: 100 * time.Millisecond}), "sleep")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
+	_, err = call(t, dial(t, addr, Options{}), "own-limit")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "after a second")
 	assert.Less(t, time.Since(began), 5*time.Second)
 }
 

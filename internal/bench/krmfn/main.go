@@ -13,6 +13,7 @@ import (
 	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/fn/runtime"
 	"github.com/stoop-dev/stoop/fn/runtime/builtin"
+	"github.com/stoop-dev/stoop/internal/bench/cputime"
 )
 
 func main() {
@@ -50,7 +51,7 @@ func run(args []string) error {
 
 // tell adds the cost of this process to a file.
 func tell(name string) error {
-	took, err := processorTime()
+	took, err := cputime.Process()
 	if err != nil {
 		return err
 	}

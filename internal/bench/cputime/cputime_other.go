@@ -1,12 +1,13 @@
 //go:build !unix
 
-package main
+package cputime
 
 import (
 	"errors"
 	"time"
 )
 
-func processorTime() (time.Duration, error) {
+// Process is an error here.
+func Process() (time.Duration, error) {
 	return 0, errors.New("the processor time of a process isn't measured on this system")
 }
