@@ -80,7 +80,7 @@ type planner struct {
 	*run
 	tasks map[string][]*order // Task objects by their plan
 	plans map[string]*order   // Plan objects by name
-	used  map[string]bool     // plans that a compound runs
+	ranBy map[string]bool     // plans that a compound runs
 	errs  []error
 	count int
 
@@ -113,7 +113,7 @@ const (
 // preparePlans makes the plans and the tasks by themselves. What is wrong with
 // any of them is an error, and nothing may run.
 func (r *run) preparePlans() error {
-	b := &planner{run: r, tasks: map[string][]*order{}, plans: map[string]*order{}, used: map[string]bool{}}
+	b := &planner{run: r, tasks: map[string][]*order{}, plans: map[string]*order{}, ranBy: map[string]bool{}}
 	seen := map[string]*order{}
 	for _, o := range r.found.plans {
 		ref := o.object.Ref()
@@ -154,13 +154,19 @@ func (r *run) preparePlans() error {
 
 // build makes the plans and tasks of objects.
 func (b *planner) build() {
-	var whole []*plan
+	whole := func(o *order) *plan {
+		obj := o.object.(*api.Plan)
+		p := b.plan(o, &obj.Spec, obj.Metadata.Name, obj.Metadata.Name, nil, obj.Metadata.Name)
+		b.statuses(p, obj.Status.Tasks)
+		return p
+	}
+	used := b.findUsed()
 	for _, o := range b.found.plans {
 		switch obj := o.object.(type) {
 		case *api.Plan:
-			p := b.plan(o, &obj.Spec, obj.Metadata.Name, obj.Metadata.Name, nil, obj.Metadata.Name)
-			b.statuses(p, obj.Status.Tasks)
-			whole = append(whole, p)
+			if !used[obj.Metadata.Name] && (b.opts.Only == "" || o.file == b.opts.Only) {
+				b.run.plans = append(b.run.plans, whole(o))
+			}
 		case *api.PlanTask:
 			if name := obj.Spec.Plan; name != "" {
 				switch p := b.plans[name]; {
@@ -181,9 +187,10 @@ func (b *planner) build() {
 			r.works = append(r.works, w)
 		}
 	}
-	for _, p := range whole {
-		if !b.used[p.name] && (b.opts.Only == "" || p.file == b.opts.Only) {
-			b.run.plans = append(b.run.plans, p)
+	for _, o := range b.found.plans {
+		// plans that nobody reaches though others run them run each other in a circle
+		if p, ok := o.object.(*api.Plan); ok && used[p.Metadata.Name] && !b.ranBy[p.Metadata.Name] && b.opts.Only == "" {
+			whole(o)
 		}
 	}
 	for _, w := range b.run.works {
@@ -192,6 +199,37 @@ func (b *planner) build() {
 	for _, p := range b.run.plans {
 		b.connectAll(p)
 	}
+}
+
+// findUsed finds the plans that compound tasks run.
+func (b *planner) findUsed() map[string]bool {
+	used := map[string]bool{}
+	var inPlan func(p *api.PlanSpec)
+	inTask := func(t *api.TaskSpec) {
+		if c := t.Compound; c != nil {
+			used[c.PlanRef] = true
+			if c.Plan != nil {
+				inPlan(c.Plan)
+			}
+		}
+	}
+	inPlan = func(p *api.PlanSpec) {
+		for i := range p.Tasks {
+			inTask(&p.Tasks[i].TaskSpec)
+		}
+		for i := range p.Finally {
+			inTask(&p.Finally[i].TaskSpec)
+		}
+	}
+	for _, o := range b.found.plans {
+		switch obj := o.object.(type) {
+		case *api.Plan:
+			inPlan(&obj.Spec)
+		case *api.PlanTask:
+			inTask(&obj.Spec)
+		}
+	}
+	return used
 }
 
 // adopt takes over what a compound task knows of the tasks inside it.
@@ -258,9 +296,7 @@ func (b *planner) plan(o *order, spec *api.PlanSpec, name, stepPath string, oute
 // work makes a task.
 func (b *planner) work(o *order, p *plan, name, stepPath string, spec *api.TaskSpec, field string, within []string) *work {
 	w := &work{order: o, plan: p, name: name, path: stepPath, spec: spec, field: field}
-	if spec.Target != "" {
-		w.dir = path.Clean(spec.Target)
-	}
+	w.dir = b.dirOf(w)
 	c := spec.Compound
 	switch {
 	case spec.Type != api.WorkCompound:
@@ -279,10 +315,62 @@ func (b *planner) work(o *order, p *plan, name, stepPath string, spec *api.TaskS
 	case len(within) >= dag.MaxDepth:
 		b.refuse(o, string(dag.BadGraph), at, "plans are more than %d deep inside one another", dag.MaxDepth)
 	default:
-		b.used[c.PlanRef] = true
+		b.ranBy[c.PlanRef] = true
 		w.inner = b.plan(ref, &ref.object.(*api.Plan).Spec, name, stepPath, w, c.PlanRef, append(slices.Clone(within), c.PlanRef)...)
 	}
 	return w
+}
+
+// dirOf is the directory of a task's target, empty for none. It has to be known
+// before anything runs, so params in it may not come from tasks.
+func (b *planner) dirOf(w *work) string {
+	field := w.field + ".target"
+	if w.spec.Target == "" || !strings.Contains(w.spec.Target, "{{") {
+		return clean(w.spec.Target)
+	}
+	v, err := api.Expand(w.spec.Target, b.known(w.plan))
+	if err == nil {
+		err = api.CheckTarget(fmt.Sprint(v))
+	}
+	if err != nil {
+		b.errs = append(b.errs, at(api.At(err, w.object.Ref(), field), w.file, w.index))
+		return ""
+	}
+	return clean(fmt.Sprint(v))
+}
+
+func clean(target string) string {
+	if target == "" {
+		return ""
+	}
+	return path.Clean(target)
+}
+
+// known finds what is known of a plan's params and context before it runs.
+func (b *planner) known(p *plan) func(api.Binding) (any, error) {
+	return func(bd api.Binding) (any, error) {
+		if p == nil || bd.Task != "plan" {
+			return nil, fmt.Errorf("{{%s}} isn't known before anything runs: a target can use params and context of its plan, where they don't come from tasks", bd)
+		}
+		key, _ := bd.Path[1].(string)
+		params := p.spec.Params
+		if p.outer != nil {
+			if v, given := p.outer.spec.Compound.Params[key]; given {
+				if text, ok := v.(string); ok {
+					var err error
+					if v, err = api.Expand(text, b.known(p.outer.plan)); err != nil {
+						return nil, err
+					}
+				}
+				params = map[string]any{key: v}
+			}
+		}
+		words := map[string]any{}
+		for k, v := range b.context(p) {
+			words[k] = v
+		}
+		return bd.In(map[string]any{"params": params, "context": words})
+	}
 }
 
 // connectAll connects the tasks of a plan, those inside included.
@@ -326,7 +414,7 @@ func (b *planner) connect(w *work) {
 	}
 	for _, dir := range []string{ordersDir} {
 		if w.target() == dir || strings.HasPrefix(w.target(), dir+"/") {
-			b.refuse(w.order, codeConflict, w.field+".target", "target %q is where stoop keeps objects of its own: choose another", w.spec.Target)
+			b.refuse(w.order, codeConflict, w.field+".target", "target %q is where stoop keeps objects of its own: choose another", w.target())
 		}
 	}
 	if t := w.target(); t != "" && t != "." && strings.HasPrefix(w.file, t+"/") {

@@ -63,13 +63,13 @@ func llm(name, prompt string, more ...string) string {
 }
 
 // timed runs a plan on a fake clock and returns what its agent saw.
-func timed(t *testing.T, ctx context.Context, ws kptpkg.Tree, opts orchestration.Options) (kptpkg.Tree, *orchestration.Report, error, []string) {
+func timed(t *testing.T, ctx context.Context, ws kptpkg.Tree, opts orchestration.Options) (kptpkg.Tree, *orchestration.Report, []string, error) {
 	t.Helper()
 	c := newClock()
 	opts.Agent = c
 	ws, report, err := runPlan(ctx, ws, opts)
 	require.NotNil(t, report, "%v", err)
-	return ws, report, err, c.seen
+	return ws, report, c.seen, err
 }
 
 // A plan that is to be cancelled runs its finally tasks, and nothing else. When
@@ -77,7 +77,7 @@ func timed(t *testing.T, ctx context.Context, ws kptpkg.Tree, opts orchestration
 func TestPlanCancelField(t *testing.T) {
 	ws := planTree(t, "  cancel: {requested: true, reason: not today}\n  tasks:\n"+llm("a", "1s")+llm("b", "1s", "needs: [a]")+"  finally:\n"+llm("f", "1s"))
 	synctest.Test(t, func(t *testing.T) {
-		ws, report, err, seen := timed(t, t.Context(), ws, orchestration.Options{})
+		ws, report, seen, err := timed(t, t.Context(), ws, orchestration.Options{})
 		require.ErrorContains(t, err, "plan p was cancelled: not today: 2 cancelled, 1 completed")
 		assert.Equal(t, []string{"f@0"}, seen)
 		assert.Equal(t, map[string]string{"a": "Cancelled", "b": "Cancelled", "f": "Completed"}, states(report))
@@ -85,12 +85,12 @@ func TestPlanCancelField(t *testing.T) {
 		assert.Contains(t, text, "status:\n  phase: Cancelled\n  message: not today\n")
 		assert.Contains(t, text, "  - name: a\n    phase: Cancelled\n    code: E5212\n    message: not today\n")
 
-		again, _, err, seen := timed(t, t.Context(), ws, orchestration.Options{})
+		again, _, seen, err := timed(t, t.Context(), ws, orchestration.Options{})
 		require.Error(t, err)
 		assert.Empty(t, seen, "the finally task has run")
 		assert.Equal(t, text, fileText(t, again, "plan.yaml"))
 
-		done, report, err, seen := timed(t, t.Context(), edited(t, ws, "requested: true", "requested: false"), orchestration.Options{})
+		done, report, seen, err := timed(t, t.Context(), edited(t, ws, "requested: true", "requested: false"), orchestration.Options{})
 		require.NoError(t, err)
 		assert.Equal(t, []string{"a@0", "b@1"}, seen)
 		assert.Equal(t, map[string]string{"a": "Completed", "b": "Completed", "f": "Completed"}, states(report))
@@ -106,7 +106,7 @@ func TestPlanCancelContext(t *testing.T) {
 		defer cancel(nil)
 		time.AfterFunc(3*time.Second, func() { cancel(errors.New("enough")) })
 		start := time.Now()
-		ws, report, err, seen := timed(t, ctx, ws, orchestration.Options{})
+		ws, report, seen, err := timed(t, ctx, ws, orchestration.Options{})
 		require.ErrorContains(t, err, "was cancelled: enough")
 		assert.Equal(t, dag.PlanCancelled, report.Graph.Phase)
 		assert.Equal(t, 5*time.Second, time.Since(start))
@@ -114,10 +114,10 @@ func TestPlanCancelContext(t *testing.T) {
 		assert.Equal(t, []string{"a@0", "b@0", "c@1", "f@3"}, seen)
 		assert.Equal(t, map[string]string{"a": "Completed", "b": "Cancelled", "c": "Completed", "d": "Cancelled", "f": "Completed"}, states(report))
 
-		ws, report, err, seen = timed(t, t.Context(), ws, orchestration.Options{})
+		ws, report, seen, err = timed(t, t.Context(), ws, orchestration.Options{})
 		require.NoError(t, err)
 		assert.Equal(t, []string{"b@0", "d@10"}, seen)
-		whole, _, err, _ := timed(t, t.Context(), planTree(t, strings.TrimPrefix(planTextOf(ws, t), "")), orchestration.Options{})
+		whole, _, _, err := timed(t, t.Context(), planTree(t, strings.TrimPrefix(planTextOf(ws, t), "")), orchestration.Options{})
 		require.NoError(t, err)
 		assert.Equal(t, fileText(t, whole, "plan.yaml"), fileText(t, ws, "plan.yaml"))
 		assert.True(t, taskAt(t, report, "f").Clean)
@@ -137,7 +137,7 @@ func TestPlanTimeout(t *testing.T) {
 	ws := planTree(t, "  timeout: 3s\n  tasks:\n"+llm("a", "2s")+llm("b", "2s", "needs: [a]")+llm("c", "2s", "needs: [b]")+"  finally:\n"+llm("f", "1s"))
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		ws, report, err, seen := timed(t, t.Context(), ws, orchestration.Options{})
+		ws, report, seen, err := timed(t, t.Context(), ws, orchestration.Options{})
 		require.ErrorContains(t, err, "plan p ran out of time: 2 cancelled, 2 completed")
 		assert.Equal(t, 4*time.Second, time.Since(start))
 		assert.Equal(t, []string{"a@0", "b@2", "f@3"}, seen)
@@ -147,7 +147,7 @@ func TestPlanTimeout(t *testing.T) {
 		assert.Contains(t, fileText(t, ws, "plan.yaml"), "status:\n  phase: Failed\n")
 
 		// the time is that of a run: the next one has as much again
-		_, report, err, seen = timed(t, t.Context(), ws, orchestration.Options{})
+		_, report, seen, err = timed(t, t.Context(), ws, orchestration.Options{})
 		require.ErrorContains(t, err, "ran out of time")
 		assert.Equal(t, []string{"b@0", "c@2"}, seen)
 		assert.Equal(t, "Cancelled", states(report)["c"])
@@ -161,7 +161,7 @@ func TestPlanTaskDeadline(t *testing.T) {
 		llm("slow", "10s", "deadline: 5s", "timeout: 3s", "retry: {limit: 9, delay: 1s}"))
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		_, report, err, seen := timed(t, t.Context(), ws, orchestration.Options{})
+		_, report, seen, err := timed(t, t.Context(), ws, orchestration.Options{})
 		require.Error(t, err)
 		slices.Sort(seen)
 		assert.Equal(t, []string{"slow@0", "slow@4", "waits@0", "waits@2", "waits@4"}, seen)
@@ -176,7 +176,7 @@ func TestPlanTaskDeadline(t *testing.T) {
 func TestPlanCompoundTimeout(t *testing.T) {
 	ws := planTree(t, "  tasks:\n  - name: c\n    type: compound\n    timeout: 3s\n    compound:\n      plan:\n        tasks:\n"+indent(llm("a", "2s")+llm("b", "2s", "needs: [a]"))+"        finally:\n"+indent(llm("f", "1s"))+llm("after", "1s", "needs: [{task: c, on: [Failed]}]"))
 	synctest.Test(t, func(t *testing.T) {
-		_, report, err, seen := timed(t, t.Context(), ws, orchestration.Options{})
+		_, report, seen, err := timed(t, t.Context(), ws, orchestration.Options{})
 		require.ErrorContains(t, err, "E5203")
 		assert.Equal(t, []string{"a@0", "b@2", "f@3", "after@4"}, seen)
 		assert.Equal(t, map[string]string{"c": "Failed", "c/a": "Completed", "c/b": "Cancelled", "c/f": "Completed", "after": "Completed"}, states(report))
@@ -200,10 +200,10 @@ func TestPlanFailFast(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			ws := planTree(t, "  parallelism: 2\n  failurePolicy: "+policy+"\n  tasks:\n"+tasks+"  finally:\n"+llm("f", "1s"))
-			ws, report, err, _ := timed(t, t.Context(), ws, orchestration.Options{})
+			ws, report, _, err := timed(t, t.Context(), ws, orchestration.Options{})
 			require.ErrorContains(t, err, "1 task failed: bad")
 			assert.Equal(t, want, states(report), policy)
-			_, _, err, seen := timed(t, t.Context(), ws, orchestration.Options{})
+			_, _, seen, err := timed(t, t.Context(), ws, orchestration.Options{})
 			require.Error(t, err)
 			assert.Contains(t, seen, "bad@0", "it is tried again")
 			assert.NotContains(t, seen, "runs@0", policy)
@@ -250,7 +250,7 @@ func TestPlanLimitsAreInherited(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		_, _, err, seen := timed(t, t.Context(), planTree(t, spec), orchestration.Options{})
+		_, _, seen, err := timed(t, t.Context(), planTree(t, spec), orchestration.Options{})
 		require.NoError(t, err)
 		assert.Len(t, seen, 9)
 		assert.Equal(t, 5*time.Second, time.Since(start))
@@ -262,7 +262,7 @@ func TestPlanLimitsAreInherited(t *testing.T) {
 func TestPlanPriority(t *testing.T) {
 	ws := planTree(t, "  parallelism: 1\n  tasks:\n"+llm("e", "1s")+llm("d", "1s")+llm("c", "1s")+llm("b", "1s", "priority: 1")+llm("a", "1s", "priority: 2")+llm("z", "1s", "needs: [c]", "priority: -1")+llm("y", "1s", "priority: -2"))
 	synctest.Test(t, func(t *testing.T) {
-		_, _, err, seen := timed(t, t.Context(), ws, orchestration.Options{})
+		_, _, seen, err := timed(t, t.Context(), ws, orchestration.Options{})
 		require.NoError(t, err)
 		assert.Equal(t, []string{"a@0", "b@1", "c@2", "e@3", "d@4", "z@5", "y@6"}, seen)
 	})
@@ -273,29 +273,29 @@ func TestPlanPriority(t *testing.T) {
 func TestPlanSuspendFields(t *testing.T) {
 	whole := planTree(t, "  tasks:\n"+llm("a", "1s")+llm("b", "1s", "needs: [a]", "suspend: false")+llm("c", "1s", "needs: [b]")+"  finally:\n"+llm("f", "1s"))
 	synctest.Test(t, func(t *testing.T) {
-		once, _, err, _ := timed(t, t.Context(), whole, orchestration.Options{})
+		once, _, _, err := timed(t, t.Context(), whole, orchestration.Options{})
 		require.NoError(t, err)
 
-		ws, report, err, seen := timed(t, t.Context(), edited(t, whole, "suspend: false", "suspend: true"), orchestration.Options{})
+		ws, report, seen, err := timed(t, t.Context(), edited(t, whole, "suspend: false", "suspend: true"), orchestration.Options{})
 		require.NoError(t, err)
 		assert.Equal(t, []string{"a@0"}, seen)
 		assert.Equal(t, map[string]string{"a": "Completed", "b": "Ready", "c": "Pending", "f": "Pending"}, states(report))
 		assert.Equal(t, dag.PlanSuspended, report.Graph.Phase)
 		text := fileText(t, ws, "plan.yaml")
 		assert.Contains(t, text, "status:\n  phase: Suspended\n  message: \"b: it is suspended (spec.tasks[1].suspend)\"\n")
-		again, _, err, seen := timed(t, t.Context(), ws, orchestration.Options{})
+		again, _, seen, err := timed(t, t.Context(), ws, orchestration.Options{})
 		require.NoError(t, err)
 		assert.Empty(t, seen)
 		assert.Equal(t, text, fileText(t, again, "plan.yaml"))
 
 		ws = edited(t, edited(t, ws, "suspend: true", "suspend: false"), "spec:\n", "spec:\n  suspend: true\n")
-		ws, report, err, seen = timed(t, t.Context(), ws, orchestration.Options{})
+		ws, report, seen, err = timed(t, t.Context(), ws, orchestration.Options{})
 		require.NoError(t, err)
 		assert.Empty(t, seen)
 		assert.Contains(t, fileText(t, ws, "plan.yaml"), "status:\n  phase: Suspended\n")
 		assert.Equal(t, "Completed", statusPhase(t, ws, "a"), "what is done stays done")
 
-		ws, _, err, seen = timed(t, t.Context(), edited(t, ws, "spec:\n  suspend: true\n", "spec:\n"), orchestration.Options{})
+		ws, _, seen, err = timed(t, t.Context(), edited(t, ws, "spec:\n  suspend: true\n", "spec:\n"), orchestration.Options{})
 		require.NoError(t, err)
 		assert.Equal(t, []string{"b@0", "c@1", "f@2"}, seen)
 		assert.Equal(t, fileText(t, once, "plan.yaml"), fileText(t, ws, "plan.yaml"))
@@ -319,17 +319,17 @@ func statusPhase(t testing.TB, ws kptpkg.Tree, name string) string {
 func TestPlanRunSuspended(t *testing.T) {
 	ws := planTree(t, "  tasks:\n"+llm("a", "2s")+llm("b", "1s", "needs: [a]")+llm("c", "9s")+"  finally:\n"+llm("f", "1s"))
 	synctest.Test(t, func(t *testing.T) {
-		once, _, err, _ := timed(t, t.Context(), ws, orchestration.Options{})
+		once, _, _, err := timed(t, t.Context(), ws, orchestration.Options{})
 		require.NoError(t, err)
 
 		stop := make(chan struct{})
 		time.AfterFunc(time.Second, func() { close(stop) })
-		part, report, err, seen := timed(t, t.Context(), ws, orchestration.Options{Suspend: stop})
+		part, report, seen, err := timed(t, t.Context(), ws, orchestration.Options{Suspend: stop})
 		require.NoError(t, err)
 		assert.Len(t, seen, 2)
 		assert.Equal(t, map[string]string{"a": "Completed", "b": "Ready", "c": "Completed", "f": "Pending"}, states(report))
 		assert.Contains(t, fileText(t, part, "plan.yaml"), "status:\n  phase: Suspended\n  message: \"b: could start, but the run is suspended\"\n")
-		all, _, err, seen := timed(t, t.Context(), part, orchestration.Options{})
+		all, _, seen, err := timed(t, t.Context(), part, orchestration.Options{})
 		require.NoError(t, err)
 		assert.Equal(t, []string{"b@0", "f@1"}, seen)
 		assert.Equal(t, fileText(t, once, "plan.yaml"), fileText(t, all, "plan.yaml"))
@@ -337,10 +337,10 @@ func TestPlanRunSuspended(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		defer cancel(nil)
 		time.AfterFunc(3500*time.Millisecond, func() { cancel(dag.ErrSuspend) })
-		part, report, err, _ = timed(t, ctx, ws, orchestration.Options{})
+		part, report, _, err = timed(t, ctx, ws, orchestration.Options{})
 		require.NoError(t, err)
 		assert.Equal(t, map[string]string{"a": "Completed", "b": "Completed", "c": "Pending", "f": "Pending"}, states(report))
-		all, _, err, seen = timed(t, t.Context(), part, orchestration.Options{})
+		all, _, seen, err = timed(t, t.Context(), part, orchestration.Options{})
 		require.NoError(t, err)
 		assert.Equal(t, []string{"c@0", "f@9"}, seen)
 		assert.Equal(t, fileText(t, once, "plan.yaml"), fileText(t, all, "plan.yaml"))
@@ -356,7 +356,7 @@ func TestPlanKilled(t *testing.T) {
 		time.AfterFunc(time.Second, cancel)
 		time.AfterFunc(2*time.Second, func() { close(kill) })
 		start := time.Now()
-		_, report, err, _ := timed(t, ctx, ws, orchestration.Options{Kill: kill})
+		_, report, _, err := timed(t, ctx, ws, orchestration.Options{Kill: kill})
 		require.Error(t, err)
 		assert.Equal(t, 2*time.Second, time.Since(start))
 		assert.Equal(t, map[string]string{"a": "Cancelled", "f": "Cancelled"}, states(report))
@@ -406,7 +406,7 @@ func TestPlanConditionalNeeds(t *testing.T) {
 				llm("data", "'{{goes.text}}'")+
 				llm("blocked", "1s", "needs: [a]")+
 				llm("onblocked", "1s", "needs: [{task: blocked, on: [Blocked]}]"))
-			ws, report, err, _ := timed(t, t.Context(), ws, orchestration.Options{})
+			ws, report, _, err := timed(t, t.Context(), ws, orchestration.Options{})
 			assert.Equal(t, prompt == "fail", err != nil)
 			assert.Equal(t, want, states(report))
 			again, report, _, _ := timed(t, t.Context(), ws, orchestration.Options{})
@@ -450,7 +450,7 @@ func TestTaskByItself(t *testing.T) {
 			"good.yaml": taskText("good", "  type: llm_call\n  llm_call: {model: good, prompt: 1s}\n"),
 			"gate.yaml": taskText("gate", "  type: approve\n"),
 		})
-		after, report, err, seen := timed(t, t.Context(), ws, orchestration.Options{})
+		after, report, seen, err := timed(t, t.Context(), ws, orchestration.Options{})
 		require.ErrorContains(t, err, "failed 2 times, the last time: failed as told (E5205)")
 		slices.Sort(seen)
 		assert.Equal(t, []string{"bad@0", "bad@1", "good@0"}, seen)
@@ -458,7 +458,7 @@ func TestTaskByItself(t *testing.T) {
 		assert.Contains(t, fileText(t, after, "bad.yaml"), "status:\n  phase: Failed\n  code: E5205\n")
 		assert.Contains(t, fileText(t, after, "good.yaml"), "status:\n  phase: Completed\n  outputs:\n    text: good\n")
 		assert.Contains(t, fileText(t, after, "gate.yaml"), "status:\n  phase: Ready\n")
-		again, _, err, seen := timed(t, t.Context(), after, orchestration.Options{})
+		again, _, seen, err := timed(t, t.Context(), after, orchestration.Options{})
 		require.Error(t, err)
 		assert.Equal(t, []string{"bad@0", "bad@1"}, seen)
 		assert.Equal(t, tasktest.Content(t, after), tasktest.Content(t, again))

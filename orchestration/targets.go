@@ -76,9 +76,9 @@ func (b *planner) refuseBoth(w, before *work) {
 	if w.plan != before.plan {
 		fix = "make them part of one plan, or let one compound task need the other"
 	}
-	where := fmt.Sprintf("target %q is also that of task %s", w.spec.Target, before.path)
+	where := fmt.Sprintf("target %q is also that of task %s", w.target(), before.path)
 	if w.target() != before.target() {
-		where = fmt.Sprintf("target %q overlaps with %q of task %s", w.spec.Target, before.spec.Target, before.path)
+		where = fmt.Sprintf("target %q overlaps with %q of task %s", w.target(), before.target(), before.path)
 	}
 	b.refuse(w.order, codeConflict, w.field+".target", "%s in %s, and nothing says which comes first: %s, or give each a target of its own", where, before.file, fix)
 }
@@ -90,7 +90,7 @@ func (b *planner) checkJobs(at map[string][]*work) {
 			return
 		}
 		b.refuse(w.order, codeConflict, w.field+".target", "target %q overlaps with %q of %s %s in %s, and nothing says which comes first: write needs: [%s], or give each a target of its own",
-			w.spec.Target, j.target, j.object.Ref().Kind, j.name(), j.file, j.name())
+			w.target(), j.target, j.object.Ref().Kind, j.name(), j.file, j.name())
 	}
 	if len(b.jobs) == 0 {
 		return

@@ -85,6 +85,11 @@ func (r *run) bind(w *work, in dag.Inputs) (*api.TaskSpec, error) {
 	if err == nil && w.takesInputs() {
 		bound = withNeeds(bound, w.spec, in)
 	}
+	if err == nil && clean(bound.Target) != w.target() { // it has bindings
+		c := *bound
+		c.Target = w.target()
+		bound = &c
+	}
 	if err == nil {
 		err = bound.ValidateBound(w.object.Ref(), w.field)
 	}
@@ -405,7 +410,7 @@ func (r *run) perform(ctx context.Context, w *work, a *attempt, spec *api.TaskSp
 	case api.WorkEdit, api.WorkUpgrade:
 		job.Task = &pr.Spec.Tasks[0]
 	case api.WorkReplace:
-		if r.opts.Unseen != nil && !r.opts.Whole[w.target()] {
+		if r.opts.Unseen != nil && !r.opts.Whole[w.target()] && !w.madeNow() {
 			err = w.fail("", "", "replacing a package needs all its files, and a host passes only resources: use stoop run", nil)
 		}
 		job.Resources = &api.PackageRevisionResources{}
@@ -438,6 +443,15 @@ func (r *run) perform(ctx context.Context, w *work, a *attempt, spec *api.TaskSp
 		d.pkg, outputs, err = w.harvest(d.pkg, out)
 	}
 	return d.pkg, outputs, err
+}
+
+// madeNow says whether the target's package was made in this run, by a task that
+// this one needs: then all its files are there.
+func (w *work) madeNow() bool {
+	return slices.ContainsFunc(w.needs, func(d *work) bool {
+		made := d.spec.Type == api.WorkInit || d.spec.Type == api.WorkClone
+		return d.target() == w.target() && d.done && !d.clean && (made || d.madeNow())
+	})
 }
 
 // changesPackage says whether there has to be a package that the task works on.
@@ -710,7 +724,7 @@ func (r *run) ask(ctx context.Context, w *work, spec *api.TaskSpec) (map[string]
 	if r.opts.Agent == nil {
 		return nil, dag.Mark(dag.Permanent, w.fail(codeUnavailable, "type", fmt.Sprintf("nobody is there to carry out tasks of type %s: name a chat endpoint (--agent-url), or try the plan out with --mock", spec.Type), nil))
 	}
-	req := agent.Request{Kind: string(spec.Type), Inputs: spec.Inputs, Context: r.context(w.plan)}
+	req := agent.Request{Task: w.path, Kind: string(spec.Type), Inputs: spec.Inputs, Context: r.context(w.plan)}
 	if a := spec.Atomic; a != nil {
 		req.Model, req.Prompt, req.Schema = a.Model, a.Description, a.Schema
 	}

@@ -23,7 +23,7 @@ const MaxAnswer = 8 << 20
 
 // Request is one call of an agent.
 type Request struct {
-	Task        string            // path of the task, for messages
+	Task        string            // path of the task, for logs; the caller puts it before errors
 	Kind        string            // Atomic or LLMCall
 	Model       string            // empty: the client's default model
 	System      string            // system prompt, may be empty

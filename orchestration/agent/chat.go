@@ -105,17 +105,6 @@ type (
 // the way to it is at fault, Error when the answer isn't what the schema asks
 // for, and Permanent when asking the same again is of no use.
 func (c *Chat) Execute(ctx context.Context, r Request) (*Response, error) {
-	resp, err := c.execute(ctx, r)
-	if err == nil {
-		return resp, nil
-	}
-	if r.Task != "" {
-		err = fmt.Errorf("task %s: %w", r.Task, err)
-	}
-	return nil, err
-}
-
-func (c *Chat) execute(ctx context.Context, r Request) (*Response, error) {
 	endpoint, err := c.endpoint()
 	if err != nil {
 		return nil, dag.Mark(dag.Permanent, err)

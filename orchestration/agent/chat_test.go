@@ -157,7 +157,7 @@ func TestRequest(t *testing.T) {
 func TestBadRequest(t *testing.T) {
 	c := server(t, func(http.ResponseWriter, *http.Request) { t.Error("asked all the same") })
 	for want, change := range map[string]func(*Chat, *Request){
-		"task rollout/name: prompt is empty":              func(_ *Chat, r *Request) { r.Prompt = " \n" },
+		"prompt is empty":              func(_ *Chat, r *Request) { r.Prompt = " \n" },
 		"no model":                                        func(c *Chat, _ *Request) { c.DefaultModel = "" },
 		`type "tool_call" is none of an agent`:            func(_ *Chat, r *Request) { r.Kind = "tool_call" },
 		"maxTokens is -1":                                 func(_ *Chat, r *Request) { r.MaxTokens = -1 },
@@ -209,7 +209,7 @@ func TestRefusedByServer(t *testing.T) {
 				_, _ = io.WriteString(w, tc.body)
 			})
 			err := fails(t, c, ask, tc.cause)
-			assert.EqualError(t, err, "task rollout/name: "+c.BaseURL+"/chat/completions: "+tc.want)
+			assert.EqualError(t, err, c.BaseURL+"/chat/completions: "+tc.want)
 			assert.Equal(t, 1, asked, "the client must not try again by itself")
 			after, said := errors.AsType[dag.RetryAfter](err)
 			require.Equal(t, tc.wait >= 0, said)
@@ -472,7 +472,7 @@ func TestHang(t *testing.T) {
 			go func() { <-sent; cancel(why) }()
 			_, err := c.Execute(ctx, ask)
 			require.ErrorIs(t, err, why)
-			assert.EqualError(t, err, "task rollout/name: "+c.BaseURL+"/chat/completions: the plan was cancelled")
+			assert.EqualError(t, err, c.BaseURL+"/chat/completions: the plan was cancelled")
 		})
 		t.Run("deadline "+name, func(t *testing.T) {
 			c, _ := hang(t, first...)

@@ -46,7 +46,7 @@ func TestSchema(t *testing.T) {
 	}, resp.Outputs)
 
 	err = fails(t, server(t, streamed(`{"ports": [{"number": 1}, {"number": "80"}]}`)), r, dag.Other)
-	assert.EqualError(t, err, `task rollout/name: the model's answer: /ports/1/number: type: 80 has type "string", want "integer"`)
+	assert.EqualError(t, err, `the model's answer: /ports/1/number: type: 80 has type "string", want "integer"`)
 }
 
 func TestInvalidAnswers(t *testing.T) {

@@ -55,7 +55,8 @@ type TaskSpec struct {
 	// Type says which member is set. Required; set by the user.
 	Type WorkType `yaml:"type,omitempty"`
 	// Target is the directory of the package that the task works on, below the
-	// declaring package, "." for that itself. All that the task reads and
+	// declaring package, "." for that itself; bindings to the plan's params and
+	// context may be in it. All that the task reads and
 	// writes is below it. Required for package tasks; default none for a
 	// tool_call, which then sees its inputs only; not allowed for others. Set by
 	// the user.
@@ -233,6 +234,15 @@ func workNames(is func(*work) bool) []string {
 
 func anyWork(*work) bool { return true }
 
+// CheckTarget says what is wrong with a task's target, a path below the declaring
+// package. The error is an [fn.ResultError] with no object and no field.
+func CheckTarget(target string) error {
+	if why := checkSubpath(target); why != "" {
+		return &fn.ResultError{Result: fn.Result{Message: quote(target) + " " + why, Severity: fn.Error}}
+	}
+	return nil
+}
+
 // validate checks the task found at field; deep is as in PlanSpec.validate.
 func (s *TaskSpec) validate(p *problems, field string, deep int) {
 	if w := s.validateType(p, field); w != nil {
@@ -241,9 +251,17 @@ func (s *TaskSpec) validate(p *problems, field string, deep int) {
 			s.validateMember(p, field, deep)
 		}
 	}
-	if s.Target != "" {
-		if why := checkSubpath(s.Target); why != "" {
-			p.addf(field+".target", "%s %s", quote(s.Target), why)
+	switch bindings, err := Bindings(s.Target); {
+	case s.Target == "":
+	case err != nil:
+		p.join(At(err, &p.ref, field+".target"))
+	case len(bindings) == 0:
+		p.join(At(CheckTarget(s.Target), &p.ref, field+".target"))
+	default:
+		for _, b := range bindings {
+			if b.Task != planName {
+				p.add(codeBinding, field+".target", "{{%s}}: a target has to be known before anything runs: use the plan's params or context", b)
+			}
 		}
 	}
 	b := binder{}
