@@ -20,6 +20,7 @@ import (
 	"github.com/stoop-dev/stoop/orchestration/kptdir"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 	"github.com/stoop-dev/stoop/orchestration/repository"
+	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
 // rpkgFlags are those of all rpkg commands.
@@ -197,8 +198,8 @@ func (a *app) repositoryFiles(ctx context.Context, name string) ([]*kptpkg.File,
 	return files, nil
 }
 
-// repositoriesIn are the Repository objects of a file; other documents may be
-// anything.
+// repositoriesIn are the Repository objects of a file, those in lists included;
+// other documents may be anything.
 func repositoriesIn(f *kptpkg.File) ([]*api.Repository, error) {
 	var repos []*api.Repository
 	line := 1
@@ -216,20 +217,43 @@ func repositoriesIn(f *kptpkg.File) ([]*api.Repository, error) {
 		if err != nil {
 			return nil, errors.New(kptpkg.ShiftLines(err.Error(), first-1))
 		}
-		obj, err := api.Decode(root, first)
-		if err != nil {
-			return nil, err
+		for _, n := range repositoryNodes(root) {
+			obj, err := api.Decode(n, first)
+			if err != nil {
+				return nil, err
+			}
+			if err := obj.Validate(); err != nil {
+				return nil, err
+			}
+			repos = append(repos, obj.(*api.Repository))
 		}
-		repo, ok := obj.(*api.Repository)
-		if !ok {
-			continue // it only mentions the group
-		}
-		if err := repo.Validate(); err != nil {
-			return nil, err
-		}
-		repos = append(repos, repo)
 	}
 	return repos, nil
+}
+
+// repositoryNodes are the Repository objects of a document: itself, or what it
+// lists, as kubectl prints them.
+func repositoryNodes(root *yaml.Node) []*yaml.Node {
+	if root == nil {
+		return nil
+	}
+	n := yaml.NewRNode(root)
+	if n.YNode().Kind != yaml.MappingNode {
+		return nil
+	}
+	if strings.HasSuffix(n.GetKind(), "List") {
+		var found []*yaml.Node
+		if items := n.Field("items"); items != nil && items.Value.YNode().Kind == yaml.SequenceNode {
+			for _, item := range items.Value.Content() {
+				found = append(found, repositoryNodes(item)...)
+			}
+		}
+		return found
+	}
+	if n.GetKind() != "Repository" || !strings.HasPrefix(n.GetApiVersion(), "config.porch.kpt.dev/") {
+		return nil
+	}
+	return []*yaml.Node{n.YNode()}
 }
 
 // author is who makes changes: the one named, else whom git would name as author,

@@ -148,17 +148,17 @@ func (r *rpkg) get(ctx context.Context, g rpkgGetFlags, names []string) error {
 		}
 		return r.watch(ctx, g, list, names)
 	}
-	errs = append(errs, r.print(ctx, g, list, len(names) == 1))
-	return errors.Join(errs...)
+	err := errors.Join(errs...)
+	if len(list) == 0 && len(names) != 1 && err == nil && g.output == "" {
+		fmt.Fprintln(r.err, "No resources found")
+	}
+	return errors.Join(err, r.print(ctx, g, list, len(names) == 1))
 }
 
 // print prints revisions; one by itself is no list.
 func (r *rpkg) print(ctx context.Context, g rpkgGetFlags, list []orchestration.Revision, one bool) error {
 	switch g.output {
 	case "":
-		if len(list) == 0 && !one {
-			fmt.Fprintln(r.err, "No resources found")
-		}
 		t := &table{columns: g.columns(false), noHeaders: g.noHeaders}
 		for _, rev := range list {
 			t.add(g.row(rev))
@@ -173,20 +173,26 @@ func (r *rpkg) print(ctx context.Context, g rpkgGetFlags, list []orchestration.R
 		return nil
 	}
 	objects := &yaml.Node{Kind: yaml.SequenceNode}
+	var errs []error
 	for _, rev := range list {
 		pr, err := r.engine.Describe(ctx, rev)
 		if err != nil {
-			return err
+			errs = append(errs, err)
+			continue
 		}
 		objects.Content = append(objects.Content, api.Node(pr))
 	}
 	if one && len(list) == 1 {
+		if len(errs) > 0 {
+			return errs[0]
+		}
 		return printObject(r.out, g.output, objects.Content[0])
 	}
 	text := func(s string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Tag: yaml.NodeTagString, Value: s} }
-	return printObject(r.out, g.output, &yaml.Node{Kind: yaml.MappingNode, Tag: yaml.NodeTagMap, Content: []*yaml.Node{
+	errs = append(errs, printObject(r.out, g.output, &yaml.Node{Kind: yaml.MappingNode, Tag: yaml.NodeTagMap, Content: []*yaml.Node{
 		text("apiVersion"), text("v1"), text("kind"), text("List"), text("items"), objects,
-	}})
+	}}))
+	return errors.Join(errs...)
 }
 
 func resourceName(rev orchestration.Revision) string {
@@ -233,8 +239,9 @@ func (r *rpkg) watch(ctx context.Context, g rpkgGetFlags, list []orchestration.R
 		}
 	}()
 	t := &table{columns: g.columns(true), noHeaders: g.noHeaders}
+	t.fit([]string{string(orchestration.Modified)})
 	for _, rev := range list {
-		t.fit(append([]string{string(orchestration.Modified)}, g.row(rev)...))
+		t.fit(append([]string{""}, g.row(rev)...))
 	}
 	for e := range events {
 		if !g.wants(e.Revision) {

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -327,10 +328,7 @@ func (r *rpkg) discover(ctx context.Context, what string, names []string) error 
 			}
 		}
 	}
-	links, err := r.engine.Upstreams(ctx, from, all)
-	if err != nil {
-		return err
-	}
+	links, unread := r.engine.Upstreams(ctx, from, all)
 	t := &table{columns: []string{"PACKAGE REVISION", "UPSTREAM REPOSITORY", "UPSTREAM UPDATES"}}
 	if what == "downstream" {
 		t.columns = []string{"PACKAGE REVISION", "DOWNSTREAM PACKAGE", "DOWNSTREAM UPDATE"}
@@ -355,5 +353,8 @@ func (r *rpkg) discover(ctx context.Context, what string, names []string) error 
 			t.add([]string{up.Name(), from[i].Name(), fmt.Sprintf("v%d->%s", up.Number, updates[len(updates)-1])})
 		}
 	}
-	return t.write(r.out)
+	if len(t.rows) == 0 && unread == nil {
+		fmt.Fprintln(r.err, "No updates found")
+	}
+	return errors.Join(unread, t.write(r.out))
 }

@@ -68,6 +68,15 @@ func TestRpkgWatch(t *testing.T) {
 	do("reject", "r.web.v1")
 	assert.Equal(t, 1, <-code)
 
+	// where there is nothing yet the column is as wide as any event
+	lines, leave, code = watch("--package=late")
+	do("init", "late", "--repository=r")
+	require.True(t, lines.Scan())
+	assert.Regexp(t, "^EVENT      NAME", lines.Text())
+	leave()
+	do("propose", "r.late.v1")
+	assert.Equal(t, 1, <-code)
+
 	events := filepath.Join(t.TempDir(), "events.jsonl")
 	lines, leave, code = watch("r.db.v1", "-o", "json", "--events", events, "--events-filter", "type=deleted")
 	require.True(t, lines.Scan())

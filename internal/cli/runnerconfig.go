@@ -81,24 +81,39 @@ func readRunnerConfig(name, dir string) (*runnerConfig, error) {
 	return &c, nil
 }
 
-// isInside says whether a file is below a directory, links resolved.
+// isInside says whether a file, or a link that it is named by, is below a
+// directory, links resolved.
 func isInside(name, dir string) (bool, error) {
 	if dir == "" {
 		return false, nil
 	}
-	var real [2]string
-	for i, p := range []string{name, dir} {
-		abs, err := filepath.Abs(p)
-		if err == nil {
-			abs, err = filepath.EvalSymlinks(abs)
-		}
-		if err != nil {
-			return false, err
-		}
-		real[i] = abs
+	below, err := realPath(dir)
+	if err != nil {
+		return false, err
 	}
-	rel, err := filepath.Rel(real[1], real[0])
-	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator)), nil
+	file, err := realPath(name)
+	if err != nil {
+		return false, err
+	}
+	in, err := realPath(filepath.Dir(name)) // where the link is
+	if err != nil {
+		return false, err
+	}
+	for _, p := range []string{file, filepath.Join(in, filepath.Base(name))} {
+		rel, err := filepath.Rel(below, p)
+		if err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func realPath(p string) (string, error) {
+	abs, err := filepath.Abs(p)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(abs)
 }
 
 // limits are the flags' limits as the namespace changes them.

@@ -204,6 +204,9 @@ func (a *app) serve(ctx context.Context, listen, mode string) error {
 	if err != nil {
 		return usageError("--builtin: %v", err)
 	}
+	if m == builtin.Never {
+		return usageError("--builtin=never leaves nothing to serve: write exact or compatible")
+	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen)
 	if err != nil {
 		return err

@@ -72,10 +72,11 @@ func (a *app) upgrade(ctx context.Context, arg string, f upgradeFlags) error {
 		Ref: ref, Strategy: opts.Strategy, OnConflict: opts.OnConflict, Resolve: opts.Resolve,
 		Renderer: &render.Renderer{Runtime: runner.Runtime, ImagePrefix: runner.ImagePrefix, LenientResults: runner.LenientResults},
 	})
-	if err := a.judge(err, up.Conflicts, up.Unused); err != nil {
+	err = a.judge(err, up.Conflicts, up.Unused)
+	a.printResults(up.Results)
+	if err != nil {
 		return err
 	}
-	a.printResults(up.Results)
 	if up.UpToDate {
 		fmt.Fprintf(a.err, "%s is up to date with %s\n", name, lockText(up.To))
 		return a.write(ctx, dir, up.Tree, f.writeFlags)

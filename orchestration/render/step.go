@@ -331,7 +331,7 @@ func (x *execution) check(s *step, objects []*fn.Object, from map[*fn.Object]*it
 	if !moved {
 		return after, nil
 	}
-	return after, x.distinct(after, given, items)
+	return after, x.distinct(after)
 }
 
 // keepsKptfile refuses a function's answer that leaves its package without the
@@ -398,9 +398,10 @@ func outside(o *fn.Object, p string) error {
 	})
 }
 
-// distinct refuses two resources in one place.
-func (x *execution) distinct(after []placed, given, items []*item) error {
-	at := make(map[location]*yaml.RNode, len(items))
+// distinct refuses two resources in one place. As in kpt those that the step
+// didn't select don't count: what it made there comes behind them.
+func (x *execution) distinct(after []placed) error {
+	at := make(map[location]*yaml.RNode, len(after))
 	put := func(owner *pkg, rel string, index int, r *yaml.RNode) error {
 		if index < 0 {
 			return nil // settle finds a place
@@ -415,17 +416,6 @@ func (x *execution) distinct(after []placed, given, items []*item) error {
 		}
 		at[loc] = r
 		return nil
-	}
-	giving := make(map[*item]bool, len(given))
-	for _, it := range given {
-		giving[it] = true
-	}
-	for _, it := range items {
-		if !giving[it] {
-			if err := put(it.owner, it.path, it.index, it.view()); err != nil {
-				return err
-			}
-		}
 	}
 	for _, a := range after {
 		if err := put(a.owner, a.path, a.index, a.Node); err != nil {

@@ -60,8 +60,8 @@ func (x *execution) write(items []*item) (kptpkg.Tree, error) {
 	at := make(map[location]*item, len(items))
 	for _, it := range items {
 		now := it.location()
-		if at[now] != nil && !it.loose {
-			return kptpkg.Tree{}, taken(it.view(), now.path, now.index, it.owner.rel()+" and "+at[now].owner.rel()+" both write it")
+		if other := at[now]; other != nil && !it.loose && (other.owner != it.owner || path.Ext(now.path) == ".json") {
+			return kptpkg.Tree{}, taken(it.view(), now.path, now.index, it.owner.rel()+" and "+other.owner.rel()+" both write it")
 		}
 		if !it.loose {
 			at[now] = it
