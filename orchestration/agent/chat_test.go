@@ -157,7 +157,7 @@ func TestRequest(t *testing.T) {
 func TestBadRequest(t *testing.T) {
 	c := server(t, func(http.ResponseWriter, *http.Request) { t.Error("asked all the same") })
 	for want, change := range map[string]func(*Chat, *Request){
-		"prompt is empty":              func(_ *Chat, r *Request) { r.Prompt = " \n" },
+		"prompt is empty":                                 func(_ *Chat, r *Request) { r.Prompt = " \n" },
 		"no model":                                        func(c *Chat, _ *Request) { c.DefaultModel = "" },
 		`type "tool_call" is none of an agent`:            func(_ *Chat, r *Request) { r.Kind = "tool_call" },
 		"maxTokens is -1":                                 func(_ *Chat, r *Request) { r.MaxTokens = -1 },
