@@ -276,21 +276,22 @@ func (r registered) read(ctx context.Context, tasks bool) (*api.PackageRevision,
 	if err != nil {
 		return nil, fmt.Errorf("package revision %q: %w", r.Name(), err)
 	}
-	pr, err := r.describe(pkg)
-	if err == nil && tasks {
-		pr.Spec.Tasks, err = r.open.Tasks(ctx, r.Revision.Revision)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("package revision %q: %w", r.Name(), err)
+	pr := r.describe(pkg)
+	if tasks {
+		if pr.Spec.Tasks, err = r.open.Tasks(ctx, r.Revision.Revision); err != nil {
+			return nil, fmt.Errorf("package revision %q: %w", r.Name(), err)
+		}
 	}
 	return pr, nil
 }
 
-// describe is the revision with the given content as an object without tasks.
-func (r registered) describe(pkg kptpkg.Tree) (*api.PackageRevision, error) {
+// describe is the revision with the given content as an object without tasks. As
+// in Porch, of a Kptfile that is broken nothing is said: the revision can still be
+// listed, repaired and deleted.
+func (r registered) describe(pkg kptpkg.Tree) *api.PackageRevision {
 	k, err := pkg.Kptfile(".")
 	if err != nil {
-		return nil, err
+		k = &kptpkg.Kptfile{}
 	}
 	pr := &api.PackageRevision{
 		Header: api.Header{
@@ -331,7 +332,7 @@ func (r registered) describe(pkg kptpkg.Tree) (*api.PackageRevision, error) {
 	if l := k.UpstreamLock; l != nil && l.Git != nil {
 		pr.Status.UpstreamLock = &api.Lock{Type: "git", Git: (*api.GitLock)(l.Git)}
 	}
-	return pr, nil
+	return pr
 }
 
 // Resources returns the package of a package revision and the version of it,

@@ -112,13 +112,12 @@ func complete(pr *api.PackageRevision) error {
 // fits checks a new package revision against all of its repository.
 func fits(pr *api.PackageRevision, all []repository.Revision) error {
 	name, t := pr.Spec.PackageName, pr.Spec.Tasks[0]
-	exists := false
+	exists := slices.ContainsFunc(all, func(r repository.Revision) bool { return r.Package == name })
 	for _, r := range all {
 		switch {
 		case r.Package == name && r.Workspace == pr.Spec.WorkspaceName && !r.IsPlaceholder():
 			return resultError(pr, "spec.workspaceName", fmt.Sprintf("package %s has a revision of workspace %q already (%s): choose another", name, r.Workspace, r.Lifecycle), repository.ErrConflict)
-		case r.Package == name:
-			exists = true
+		case exists: // and if it is nested, that was somebody else
 		case strings.HasPrefix(r.Package, name+"/"):
 			return resultError(pr, "spec.packageName", fmt.Sprintf("the repository has package %s, which would be inside this one: choose another path", r.Package), nil)
 		case strings.HasPrefix(name, r.Package+"/"):
@@ -156,10 +155,17 @@ func (e *Engine) close(ctx context.Context, r registered, draft *edited, pr *api
 	if err != nil {
 		return nil, err
 	}
-	if c.Lifecycle == api.Published {
-		if err := ready(pr, pkg); err != nil {
-			return nil, err
+	switch {
+	case r.IsPublished(): // that was decided before
+	case c.Lifecycle == api.Published:
+		err = ready(pr, pkg)
+	case c.Lifecycle == api.Proposed:
+		if _, err = pkg.Kptfile("."); err != nil {
+			err = fmt.Errorf("package revision %q: %w", pr.Metadata.Name, err)
 		}
+	}
+	if err != nil {
+		return nil, err
 	}
 	c.Author = e.author(ctx)
 	rev, err := r.open.CloseDraft(ctx, draft.Draft, c)
@@ -168,7 +174,7 @@ func (e *Engine) close(ctx context.Context, r registered, draft *edited, pr *api
 	}
 	r.Revision = Revision{r.object.Metadata.Namespace, rev}
 	_ = e.look(ctx, r.object, r.open) // else with the next refresh: the change is made
-	return r.describe(pkg)
+	return r.describe(pkg), nil
 }
 
 // ready refuses to publish a package whose readiness gates aren't met.
@@ -297,10 +303,13 @@ func (e *Engine) begin(ctx context.Context, o api.Object) (r registered, unlock 
 			r, err = e.find(ctx, m.Namespace, m.Name)
 		}
 	}
+	_, isContent := o.(*api.PackageRevisionResources)
 	switch {
 	case err != nil:
 	case r.IsPlaceholder():
 		err = resultError(o, "", fmt.Sprintf("is a placeholder, the package as it is on the branch %s, and can't be changed: make a revision of the package", r.Workspace), nil)
+	case isContent && r.Lifecycle != api.Draft: // whatever its version
+		err = notDraft(r.describe(kptpkg.Tree{}))
 	case m.ResourceVersion != "" && m.ResourceVersion != r.Commit:
 		err = resultError(o, "metadata.resourceVersion", fmt.Sprintf("is %s, and the revision is at %s by now: read it again and repeat the change (%v)", m.ResourceVersion, r.Commit, repository.ErrConflict), repository.ErrConflict)
 	}
@@ -399,9 +408,6 @@ func (e *Engine) replace(ctx context.Context, res *api.PackageRevisionResources,
 	pr, err := r.read(ctx, false)
 	if err != nil {
 		return nil, nil, err
-	}
-	if pr.Lifecycle() != api.Draft {
-		return nil, nil, notDraft(pr)
 	}
 	d, err := r.open.OpenDraft(ctx, r.Revision.Revision)
 	if err != nil {
@@ -555,11 +561,12 @@ func (e *Engine) unused(ctx context.Context, up registered) error {
 
 // isUpstreamOf says whether a revision was made of up.
 func (up registered) isUpstreamOf(ctx context.Context, r registered) (bool, error) {
-	k, err := r.kptfile(ctx)
+	pkg, err := r.open.Resources(ctx, r.Revision.Revision)
 	if err != nil {
 		return false, err
 	}
-	if made := k.UpstreamLock; made != nil && placeOf(*made) == placeOf(kptfileLock(up.lock())) {
+	// a Kptfile that is broken says nothing
+	if k, err := pkg.Kptfile("."); err == nil && k.UpstreamLock != nil && placeOf(*k.UpstreamLock) == placeOf(kptfileLock(up.lock())) {
 		return true, nil
 	}
 	if !sees(r.Namespace, up.Namespace) {

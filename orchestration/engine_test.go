@@ -715,3 +715,93 @@ func TestEngineWatchUnreadable(t *testing.T) {
 	_, err = e.WatchPackageRevisions(t.Context(), Filter{Repository: "r"})
 	assert.NoError(t, err)
 }
+
+// What somebody else put into a repository and is no good can be listed, repaired
+// and deleted, and is in nobody's way.
+func TestEngineBrokenKptfile(t *testing.T) {
+	e := newEngine(t)
+	e.make(object("s", "lib", "v1"), api.DeletionProposed)
+	e.r.Commit("main", repositorytest.Entry{Path: "README.md", Content: "packages\n"})
+	for _, ref := range []string{"refs/heads/drafts/web/v1", "refs/tags/old/v1"} {
+		dir := strings.Split(ref, "/")[len(strings.Split(ref, "/"))-2]
+		e.r.Commit("hand", repositorytest.Entry{Path: dir + "/Kptfile", Content: "metadata: {name: [\n"})
+		e.r.Git("update-ref", ref, "hand")
+		e.r.Git("update-ref", "-d", "refs/heads/hand")
+	}
+	all, err := e.ListPackageRevisions(t.Context(), Filter{Repository: "r"})
+	require.NoError(t, err)
+	require.Len(t, all, 2)
+	for _, rev := range all {
+		pr, err := e.Describe(t.Context(), rev)
+		require.NoError(t, err)
+		assert.Equal(t, rev.Name(), pr.Metadata.Name)
+	}
+	links, err := e.Upstreams(t.Context(), all, all)
+	assert.ErrorContains(t, err, `package revision "r.web.v1"`)
+	assert.Len(t, links, 2)
+	require.NoError(t, e.DeletePackageRevision(t.Context(), "ns", "s.lib.v1", ""))
+
+	web, err := e.GetPackageRevision(t.Context(), "ns", "r.web.v1")
+	require.NoError(t, err)
+	web.Spec.Lifecycle = api.Proposed
+	_, _, err = e.UpdatePackageRevision(t.Context(), web)
+	assert.ErrorContains(t, err, "Kptfile")
+	res, err := e.GetPackageRevisionResources(t.Context(), "ns", "r.web.v1")
+	require.NoError(t, err)
+	res.Spec.Resources["Kptfile"] = "apiVersion: kpt.dev/v1\nkind: Kptfile\nmetadata: {name: web}\n"
+	_, err = e.UpdatePackageResources(t.Context(), res)
+	require.NoError(t, err)
+	web, err = e.GetPackageRevision(t.Context(), "ns", "r.web.v1")
+	require.NoError(t, err)
+	web.Spec.Lifecycle = api.Proposed
+	_, _, err = e.UpdatePackageRevision(t.Context(), web)
+	require.NoError(t, err)
+
+	old, err := e.GetPackageRevision(t.Context(), "ns", "r.old.v1")
+	require.NoError(t, err)
+	old.Spec.Lifecycle = api.DeletionProposed
+	_, _, err = e.UpdatePackageRevision(t.Context(), old)
+	require.NoError(t, err)
+	require.NoError(t, e.DeletePackageRevision(t.Context(), "ns", "r.old.v1", ""))
+}
+
+// Readiness gates are about publishing: what somebody else has published without
+// them can be labelled, and a proposal to delete it rejected.
+func TestEnginePublishedUnready(t *testing.T) {
+	e := newEngine(t)
+	e.r.Commit("main", repositorytest.Entry{Path: "web/Kptfile", Content: "apiVersion: kpt.dev/v1\nkind: Kptfile\nmetadata: {name: web}\ninfo: {readinessGates: [{conditionType: tested}]}\n"})
+	e.r.Git("tag", "web/v1", "main")
+	web, err := e.GetPackageRevision(t.Context(), "ns", "r.web.v1")
+	require.NoError(t, err)
+	require.Equal(t, "tested", web.Spec.ReadinessGates[0].ConditionType)
+	web.Metadata.Labels["team"] = "blue"
+	for _, to := range []api.Lifecycle{api.Published, api.DeletionProposed, api.Published} {
+		web.Spec.Lifecycle = to
+		web, _, err = e.UpdatePackageRevision(t.Context(), web)
+		require.NoError(t, err)
+		assert.Equal(t, to, web.Spec.Lifecycle)
+		assert.Equal(t, "blue", web.Metadata.Labels["team"])
+	}
+}
+
+// Porch lets packages be inside others: those that are go on, each by itself.
+func TestEngineNestedPackages(t *testing.T) {
+	e := newEngine(t)
+	kptfile := func(path string) repositorytest.Entry {
+		return repositorytest.Entry{Path: path, Content: "apiVersion: kpt.dev/v1\nkind: Kptfile\nmetadata: {name: x}\n"}
+	}
+	e.r.Commit("main", kptfile("a/Kptfile"), kptfile("a/b/Kptfile"))
+	e.r.Git("tag", "a/v1", "main")
+	e.r.Git("tag", "a/b/v1", "main")
+	e.make(object("r", "a/b", "v2", editOf("r.a.b.v1")), api.Draft)
+	e.push("r.a.b.v2", file("cm.yaml", colour))
+	inner, err := e.GetPackageRevision(t.Context(), "ns", "r.a.b.v2")
+	require.NoError(t, err)
+	e.bring(inner, api.Published)
+	assert.Equal(t, "a/Kptfile\na/b/Kptfile\na/b/cm.yaml", e.r.Git("ls-tree", "-r", "--name-only", "main"))
+	outer := e.make(object("r", "a", "v2", editOf("r.a.v1")), api.Published)
+	assert.Equal(t, 2, outer.Spec.Revision)
+	assert.Equal(t, "a/Kptfile\na/b/Kptfile\na/b/cm.yaml", e.r.Git("ls-tree", "-r", "--name-only", "a/b/v2"))
+	_, _, err = e.CreatePackageRevision(t.Context(), object("r", "a/c", "v1"))
+	assert.ErrorContains(t, err, "is inside package a")
+}

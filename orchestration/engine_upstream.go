@@ -2,6 +2,7 @@ package orchestration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -21,7 +22,9 @@ type Link struct {
 }
 
 // Upstreams returns what each of the revisions was made of, looking for it among
-// all. Both are lists of [Engine.ListPackageRevisions].
+// all. Both are lists of [Engine.ListPackageRevisions]. The error joins those of
+// revisions whose Kptfile can't be read; the links of the others are there all the
+// same.
 func (e *Engine) Upstreams(ctx context.Context, revisions, all []Revision) ([]Link, error) {
 	upstreams := make(map[string]*Revision, len(all))
 	for i := range all {
@@ -34,6 +37,7 @@ func (e *Engine) Upstreams(ctx context.Context, revisions, all []Revision) ([]Li
 		}
 	}
 	links := make([]Link, len(revisions))
+	var errs []error
 	for i, rev := range revisions {
 		r, err := e.registered(ctx, rev)
 		if err != nil {
@@ -41,7 +45,8 @@ func (e *Engine) Upstreams(ctx context.Context, revisions, all []Revision) ([]Li
 		}
 		k, err := r.kptfile(ctx)
 		if err != nil {
-			return nil, err
+			errs = append(errs, err)
+			continue
 		}
 		if k.Upstream != nil {
 			links[i].Strategy = k.Upstream.UpdateStrategy
@@ -51,7 +56,7 @@ func (e *Engine) Upstreams(ctx context.Context, revisions, all []Revision) ([]Li
 			links[i].Upstream = upstreams[links[i].Place]
 		}
 	}
-	return links, nil
+	return links, errors.Join(errs...)
 }
 
 // registered is a listed revision with where it is kept.

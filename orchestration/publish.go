@@ -26,11 +26,11 @@ type Publisher struct {
 
 // Publish closes what the jobs of a Run made of ws into the repositories that
 // their objects name: as draft, proposed or published revision, as their
-// lifecycle says. What is there already is left alone, so doing it again does
-// nothing; orders that name no repository are passed over, and so is what was
-// published with other content when nothing was done to it this time, with a
-// warning. opts are those of the Run: files that the host couldn't pass aren't
-// taken out of a revision.
+// lifecycle says, with the labels that they declare. What is there already is left
+// alone, so doing it again does nothing; orders that name no repository are passed
+// over, and so is what was published with other content when nothing was done to it
+// this time, with a warning. opts are those of the Run: files that the host couldn't
+// pass aren't taken out of a revision.
 //
 // Each revision is written whole or not at all. The error joins those of all
 // revisions; those without one are in their repositories.
@@ -174,9 +174,22 @@ func (c *publication) note(ctx context.Context, d *repository.Draft, pkg kptpkg.
 	return nil
 }
 
-// as is how a revision of the object is closed.
+// as is how a revision of the object is closed. Labels and annotations that the
+// object says nothing about stay.
 func (c *publication) as(l api.Lifecycle) repository.Close {
-	return repository.Close{Lifecycle: l, Author: c.Author, Labels: c.pr.Metadata.Labels, Annotations: kept(c.pr.Metadata.Annotations)}
+	as := repository.Close{Lifecycle: l, Author: c.Author, Labels: c.pr.Metadata.Labels}
+	if a := kept(c.pr.Metadata.Annotations); len(a) > 0 {
+		as.Annotations = a
+	}
+	return as
+}
+
+// labelled says whether the revision has the labels that the object declares.
+// Annotations alone are no change: each host adds others.
+func (c *publication) labelled(rev repository.Revision) bool {
+	labels := maps.Clone(c.pr.Metadata.Labels)
+	delete(labels, repository.LatestLabel)
+	return labels == nil || maps.Equal(labels, rev.Labels)
 }
 
 // closed says what became of a revision.
@@ -199,7 +212,7 @@ func (c *publication) change(ctx context.Context, r repository.Repository, rev r
 		return resultError(c.pr, "spec.lifecycle", fmt.Sprintf("is DeletionProposed, and the revision in the repository is %s: delete that at once (stoop rpkg del)", rev.Lifecycle), nil)
 	case differs && rev.Lifecycle == api.Proposed && to != api.Draft:
 		return resultError(c.pr, "spec.lifecycle", "the revision in the repository is Proposed, with other content: set it to Draft to change it", nil)
-	case !differs && to == rev.Lifecycle:
+	case !differs && to == rev.Lifecycle && c.labelled(rev):
 		return nil
 	case to == api.Published:
 		if err := ready(c.pr, pkg); err != nil {
@@ -233,8 +246,8 @@ func (c *publication) change(ctx context.Context, r repository.Repository, rev r
 	return nil
 }
 
-// published leaves a published revision as it is, but for a deletion that is
-// proposed.
+// published leaves a published revision as it is, but for its labels and
+// for a deletion that is proposed.
 func (c *publication) published(ctx context.Context, r repository.Repository, rev repository.Revision, changes []kptdir.Change) error {
 	switch {
 	case len(changes) > 0 && !c.untouched:
@@ -242,15 +255,29 @@ func (c *publication) published(ctx context.Context, r repository.Repository, re
 	case len(changes) > 0:
 		c.say(fn.Warning, "%s is published with other content (%s differs), and doesn't change any more: make a new revision of it (edit) to publish this", rev.Name(), changes[0].Path)
 	}
-	if c.pr.Lifecycle() != api.DeletionProposed || rev.Lifecycle == api.DeletionProposed {
+	to := rev.Lifecycle
+	switch c.pr.Lifecycle() {
+	case api.DeletionProposed:
+		to = api.DeletionProposed
+	case api.Published:
+		if to == api.DeletionProposed {
+			c.say(fn.Warning, "%s is proposed for deletion in repository %s, and stays so: reject that (stoop rpkg reject) to keep it, or delete it and the object", rev.Name(), rev.Repository)
+		}
+	}
+	same := to == rev.Lifecycle
+	if same && c.labelled(rev) {
 		return nil
 	}
 	d, err := r.OpenDraft(ctx, rev)
 	if err != nil {
 		return err
 	}
-	if rev, err = r.CloseDraft(ctx, d, c.as(api.DeletionProposed)); err != nil {
+	if rev, err = r.CloseDraft(ctx, d, c.as(to)); err != nil {
 		return err
+	}
+	if same {
+		c.say(fn.Info, "labels of %s changed in repository %s", rev.Name(), rev.Repository)
+		return nil
 	}
 	c.closed(rev)
 	return nil

@@ -21,12 +21,18 @@ func (a *app) printResults(results []fn.Result) {
 	var b bytes.Buffer
 	for _, sev := range severities {
 		n := 0
+		said := map[string]bool{} // many tasks may have the same to say
 		for _, r := range results {
-			if severityOf(r) != sev {
+			line := ""
+			if severityOf(r) == sev {
+				line = fmt.Sprintf("%s: %s\n", sev, oneLine(r.Text()))
+			}
+			if line == "" || said[line] {
 				continue
 			}
+			said[line] = true
 			if n++; n <= shown[sev] {
-				fmt.Fprintf(&b, "%s: %s\n", sev, oneLine(r.Text()))
+				b.WriteString(line)
 			}
 		}
 		if more := n - shown[sev]; more > 0 {

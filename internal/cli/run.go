@@ -91,6 +91,7 @@ func (a *app) run(ctx context.Context, name string, f runFlags) error {
 	if err != nil {
 		return err
 	}
+	a.spareCollecting()
 	dir, err := kptdir.Open(ctx, name, a.sources.directoryLimits())
 	if err != nil {
 		return err

@@ -33,7 +33,8 @@ sides changed the same thing differently nothing is written, and the command tha
 accepts one side is shown.
 
 The package names the repository, so reading it needs --allow-network or
---allow-file-repos. The pipeline is not run: stoop render does that.`,
+--allow-file-repos. The result is not rendered: stoop render does that. The pipeline
+only runs, on a copy, to tell what it wrote from what was changed by hand.`,
 		Args: exactArgs(1, "one directory, with @REF behind it or not"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.upgrade(cmd.Context(), args[0], f)

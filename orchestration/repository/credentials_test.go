@@ -217,6 +217,8 @@ func TestWrongPassword(t *testing.T) {
 		assert.Equal(t, "repository "+url+": the server refused the credentials (401)", err.Error())
 		assert.EqualValues(t, 1, tries.Load(), "not tried again")
 	}
+	_, _, err := newGit(r).Fetch(t.Context(), repository.GitRef{Repo: url, Ref: "main"})
+	assert.EqualError(t, err, "repository "+url+": there is none, or it needs credentials (401): name a secret (secretRef, --credentials-dir), or allow --allow-credential-helpers for git, --allow-docker-config for images")
 	for data, want := range map[*repository.Credential]string{
 		secret(t, map[string]string{"ssh-privatekey": "x"}):    "has no username and password",
 		secret(t, map[string]string{"ca.crt": "x"}):            "ca.crt holds no certificate",
@@ -335,7 +337,7 @@ func TestSSH(t *testing.T) {
 	})
 	t.Run("agent", func(t *testing.T) {
 		_, _, err := newGit(r).Fetch(t.Context(), repository.GitRef{Repo: url, Ref: "main"})
-		require.ErrorContains(t, err, "allow the ssh-agent")
+		require.ErrorContains(t, err, "allow --allow-ssh-agent")
 		git := newGit(r)
 		git.SSHAgent = true
 		_, _, err = git.Fetch(t.Context(), repository.GitRef{Repo: url, Ref: "main"})
@@ -359,7 +361,7 @@ func TestSSH(t *testing.T) {
 		t.Setenv("SSH_AUTH_SOCK", socket)
 		t.Setenv("SSH_KNOWN_HOSTS", filepath.Join(secrets(t, map[string]string{"k": known}), "k"))
 		_, _, err = newGit(r).Fetch(t.Context(), repository.GitRef{Repo: url, Ref: "main"})
-		require.ErrorContains(t, err, "allow the ssh-agent", "one that isn't allowed isn't asked")
+		require.ErrorContains(t, err, "allow --allow-ssh-agent", "one that isn't allowed isn't asked")
 		_, _, err = git.Fetch(t.Context(), repository.GitRef{Repo: url, Ref: "main"})
 		require.NoError(t, err)
 	})

@@ -373,7 +373,7 @@ func TestFetchDropped(t *testing.T) {
 		c.left.Store(1000)
 		_, err := openerFor(t, git, cache).Open(t.Context(), declared(url, ""))
 		require.Error(t, err)
-		assert.Contains(t, err.Error(), "registered repository blueprints: repository "+url+": ")
+		assert.Contains(t, err.Error(), "repository "+url+": ")
 		assertNothingTemporary(t, cache)
 		c.left.Store(2)
 		r := open(t, openerFor(t, git, cache), declared(url, ""))

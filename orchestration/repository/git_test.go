@@ -213,6 +213,8 @@ func TestWhatPackagesCannotHold(t *testing.T) {
 		{entry{Path: "odd", Mode: "150000"}, "neither a file nor a symlink"},
 		{entry{Path: "group-writable", Mode: "100664"}, ""},
 		{entry{Path: "Kptfile/x"}, "the same where case is ignored"},
+		{entry{Path: "b\xff.txt"}, `path "b\xff.txt" is not UTF-8`},
+		{entry{Path: "db/.Stoop/x"}, "db/.Stoop: the name .Stoop is reserved for stoop's own files"},
 	}
 	r := repositorytest.New(t)
 	var entries []entry

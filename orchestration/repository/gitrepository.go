@@ -619,7 +619,10 @@ type planned struct {
 
 const (
 	maxRaces = 100 // lost to somebody whose change was seen afterwards
-	maxStuck = 8   // lost to nobody who could be seen
+	// Lost to nobody who could be seen: so often, and for so long. On a busy
+	// machine whoever holds the lock may take its time.
+	maxStuck  = 8
+	stuckTime = 5 * time.Second
 )
 
 // change makes a change that plan finds for the state of the moment, anew for
@@ -637,6 +640,7 @@ func (r *gitRepository) change(ctx context.Context, author Author, plan func(*gi
 		}
 		when := time.Now() // of all attempts: the same change is the same commit
 		var before *gitState
+		var since time.Time // when before was first seen
 		for races, stuck := 0, 0; ; {
 			s, err := r.load(ctx)
 			if err != nil {
@@ -668,10 +672,13 @@ func (r *gitRepository) change(ctx context.Context, author Author, plan func(*gi
 			if !errors.Is(err, errRace) {
 				return err
 			}
-			if races++; s == before {
+			switch races++; {
+			case s != before:
+				before, since = s, time.Now()
+			default:
 				stuck++
 			}
-			if before = s; races > maxRaces || stuck > maxStuck {
+			if races > maxRaces || stuck > maxStuck && time.Since(since) > stuckTime {
 				return fmt.Errorf("%w: %w", ErrConflict, err)
 			}
 			wait := time.Duration(rand.Int64N(int64(r.pause) * int64(min(stuck+1, 10))))

@@ -47,7 +47,7 @@ func (g *Git) newNetwork(loc location, cred *Credential, limits Limits) (*networ
 	switch loc.scheme {
 	case "ssh":
 		if cred == nil && !g.SSHAgent {
-			return nil, fmt.Errorf("ssh needs a key: name a secret with %s in secretRef, or allow the ssh-agent to be used", keySSH)
+			return nil, fmt.Errorf("ssh needs a key: name a secret with %s (secretRef, --credentials-dir), or allow --allow-ssh-agent", keySSH)
 		}
 		auth, err := newSSHAuth(loc, cred)
 		if err != nil {

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,11 +38,16 @@ const (
 	createdAnnotation     = "org.opencontainers.image.created" // of a published one: when
 )
 
+// ociLocks is the directory in the cache's that has the locks of packages.
+const ociLocks = "oci-v1"
+
 // ociRepository is a Repository in a registry, laid out as an [OCIRegistration]
 // says. To close a draft is to push an image, whose layer is the package and
 // whose history notes the tasks. A registry can't refuse a push because somebody
-// else was faster: that is looked at right before, and what changes in between
-// is overwritten. There are no placeholders, and no packages without revisions.
+// else was faster: that is looked at right before. Processes that share a cache
+// wait for one another; what others change in between is overwritten, and what
+// they publish in between gets the same number. There are no placeholders, and no
+// packages without revisions.
 type ociRepository struct {
 	client *OCI
 	reg    OCIRegistration
@@ -82,6 +89,44 @@ func (r *ociRepository) work(ctx context.Context, do func() error) error {
 		return fmt.Errorf("registry %s: %w", r.loc.text, err)
 	}
 	return nil
+}
+
+// change has do work on the revisions of a package, of the moment, while no other
+// process with the same cache does.
+func (r *ociRepository) change(ctx context.Context, pkg string, do func([]Revision) error) error {
+	return r.work(ctx, func() error {
+		unlock, err := r.lock(ctx, pkg)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		all, err := r.of(ctx, pkg)
+		if err != nil {
+			return err
+		}
+		return do(all)
+	})
+}
+
+// lock keeps other processes with the same cache from changing a package. Where
+// nothing can be written it does nothing, as a cache does.
+func (r *ociRepository) lock(ctx context.Context, pkg string) (unlock func(), err error) {
+	none := func() {}
+	if r.client.Cache == nil || r.client.Cache.Dir == "" {
+		return none, nil
+	}
+	dir := filepath.Join(r.client.Cache.Dir, ociLocks)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return none, nil
+	}
+	lock, err := lockFile(ctx, filepath.Join(dir, fmt.Sprintf("%x.lock", sha256.Sum256([]byte(r.reg.Registry+"/"+pkg)))))
+	switch {
+	case err == nil:
+		return func() { _ = lock.unlock() }, nil
+	case ctx.Err() != nil:
+		return nil, err
+	}
+	return none, nil
 }
 
 // image is the name of a package's repository, or of one of its images.
@@ -373,11 +418,7 @@ func (r *ociRepository) CloseDraft(ctx context.Context, d *Draft, c Close) (Revi
 		return Revision{}, fmt.Errorf("package %s, workspace %s: the draft was closed before", d.pkg, d.workspace)
 	}
 	var result Revision
-	err := r.work(ctx, func() error {
-		all, err := r.of(ctx, d.pkg)
-		if err != nil {
-			return err
-		}
+	err := r.change(ctx, d.pkg, func(all []Revision) (err error) {
 		result, err = r.close(ctx, all, d, c)
 		return err
 	})
@@ -539,11 +580,7 @@ func (r *ociRepository) replaced(pkg string, revisions []Revision, ref string) R
 
 // DeleteRevision implements [Repository].
 func (r *ociRepository) DeleteRevision(ctx context.Context, rev Revision) error {
-	return r.work(ctx, func() error {
-		all, err := r.of(ctx, rev.Package)
-		if err != nil {
-			return err
-		}
+	return r.change(ctx, rev.Package, func(all []Revision) error {
 		now, err := findImage(all, rev)
 		if err != nil {
 			return err
@@ -588,11 +625,7 @@ func (r *ociRepository) CreatePackage(context.Context, string) error {
 
 // DeletePackage implements [Repository].
 func (r *ociRepository) DeletePackage(ctx context.Context, pkg string) error {
-	return r.work(ctx, func() error {
-		all, err := r.of(ctx, pkg)
-		if err != nil {
-			return err
-		}
+	return r.change(ctx, pkg, func(all []Revision) error {
 		if len(all) == 0 {
 			return fmt.Errorf("package %s %w", pkg, ErrNotFound)
 		}

@@ -3,7 +3,9 @@ package repository_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -118,4 +120,37 @@ func TestOCIRepositoryWorkflow(t *testing.T) {
 	repo.APIVersion, repo.Kind, repo.Metadata.Name = api.PorchConfigV1Alpha1, "Repository", "blueprints"
 	_, err := o.Open(t.Context(), repo)
 	require.ErrorContains(t, err, "--allow-network=example.com")
+}
+
+// Those who share a cache and publish one package at the same time get one number
+// each.
+func TestOCIRepositoryRace(t *testing.T) {
+	t.Parallel()
+	host, cache := serveRegistry(t, nil), t.TempDir()
+	repo := &api.Repository{Spec: api.RepositorySpec{OCI: &api.OCIRepository{Registry: host + "/team"}}}
+	repo.APIVersion, repo.Kind, repo.Metadata.Name = api.PorchConfigV1Alpha1, "Repository", "blueprints"
+	tree, err := kptpkg.NewTree(kptpkg.NewFile("Kptfile", kptpkg.Regular, []byte("1")))
+	require.NoError(t, err)
+	const n = 8
+	numbers := make([]int, n)
+	var wg sync.WaitGroup
+	for i, workspace := range workspaces("w", n) {
+		client := newOCI()
+		client.Cache = &repository.Cache{Dir: cache}
+		r := open(t, &repository.Opener{OCI: client}, repo)
+		wg.Go(func() {
+			d, err := r.CreateDraft(t.Context(), "web", workspace)
+			if err == nil {
+				err = d.UpdateResources(t.Context(), tree, initTask)
+			}
+			if assert.NoError(t, err) {
+				rev, err := r.CloseDraft(t.Context(), d, repository.Close{Lifecycle: api.Published})
+				assert.NoError(t, err)
+				numbers[i] = rev.Number
+			}
+		})
+	}
+	wg.Wait()
+	slices.Sort(numbers)
+	assert.Equal(t, []int{1, 2, 3, 4, 5, 6, 7, 8}, numbers)
 }

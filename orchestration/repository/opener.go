@@ -47,6 +47,7 @@ type opened struct {
 	ready chan struct{} // closed when repo or err is set
 	repo  Repository
 	err   error
+	left  bool // whether err comes of the end of the context of whoever opened it
 	stop  context.CancelFunc
 	done  chan struct{} // closed when nothing is done in the background any more
 }
@@ -72,15 +73,15 @@ func (o *Opener) Open(ctx context.Context, repo *api.Repository) (Repository, er
 	if ok {
 		select {
 		case <-at.ready:
+			if at.left && ctx.Err() == nil {
+				return o.Open(ctx, repo)
+			}
 			return at.repo, at.err
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
 	}
 	at.repo, at.err = o.openNew(ctx, repo)
-	if at.err != nil {
-		at.err = fmt.Errorf("registered repository %s: %w", repo.Metadata.Name, at.err)
-	}
 	if at.err != nil || o.RefreshEvery <= 0 {
 		close(at.done)
 	} else {
@@ -89,6 +90,7 @@ func (o *Opener) Open(ctx context.Context, repo *api.Repository) (Repository, er
 		go o.refresh(background, repo, at)
 	}
 	if at.err != nil { // another try may do better
+		at.left = ctx.Err() != nil
 		o.mu.Lock()
 		delete(o.open, key)
 		o.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
@@ -136,6 +137,14 @@ type paths map[string]string
 func (p paths) add(name string) error {
 	if err := kptpkg.CheckPath(name); err != nil {
 		return err
+	}
+	if !utf8.ValidString(name) {
+		return fmt.Errorf("path %q is not UTF-8: rename the file", name)
+	}
+	for seg := range strings.SplitSeq(name, "/") {
+		if seg = strings.TrimRight(seg, ". "); strings.EqualFold(seg, ".stoop") || strings.EqualFold(seg, ".stoop.lock") {
+			return fmt.Errorf("%s: the name %s is reserved for stoop's own files: rename it", name, seg)
+		}
 	}
 	fold := strings.ToLower(strings.ToUpper(name))
 	if other, twice := p[fold]; twice {

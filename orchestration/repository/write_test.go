@@ -3,10 +3,12 @@ package repository_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -508,6 +510,40 @@ func TestOpenerShares(t *testing.T) {
 	secret.Spec.Git.SecretRef.Name = "x"
 	_, err = o.Open(t.Context(), secret)
 	require.ErrorContains(t, err, "no credentials are allowed")
+}
+
+// Who gives up while a repository is opened spoils it for nobody else who waits.
+func TestOpenerGivenUp(t *testing.T) {
+	t.Parallel()
+	git := repositorytest.New(t)
+	git.Commit("main", entry{Path: "README.md"})
+	asked := make(chan struct{})
+	var once sync.Once
+	url := git.ServeHTTP(nil, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			once.Do(func() {
+				close(asked)
+				<-req.Context().Done()
+			})
+			h.ServeHTTP(w, req)
+		})
+	})
+	o := openerFor(t, git, "")
+	ctx, cancel := context.WithCancel(t.Context())
+	gaveUp, waited := make(chan error), make(chan error)
+	go func() {
+		_, err := o.Open(ctx, declared(url, ""))
+		gaveUp <- err
+	}()
+	<-asked
+	go func() {
+		_, err := o.Open(t.Context(), declared(url, ""))
+		waited <- err
+	}()
+	time.Sleep(50 * time.Millisecond) // so that the second most likely waits
+	cancel()
+	require.ErrorIs(t, <-gaveUp, context.Canceled)
+	require.NoError(t, <-waited)
 }
 
 // A repository that is open for long notices what others do.
