@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"runtime/debug"
 	"slices"
 	"strings"
 
+	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 	"github.com/stoop-dev/stoop/orchestration/merge"
@@ -107,4 +109,30 @@ func resolutionsAt(all merge.Resolutions, target string) merge.Resolutions {
 		}
 	}
 	return at
+}
+
+// unresolved are warnings about resolutions of what is in no target.
+func (r *run) unresolved() []fn.Result {
+	if len(r.opts.Resolve) == 0 {
+		return nil
+	}
+	targets := map[string]bool{}
+	for _, j := range r.jobs {
+		targets[j.target] = true
+	}
+	for w := range r.allWorks() {
+		targets[w.target()] = true
+	}
+	var results []fn.Result
+	for _, place := range slices.Sorted(maps.Keys(r.opts.Resolve)) {
+		dir := place
+		for dir != "." && !targets[dir] {
+			dir = path.Dir(dir)
+		}
+		if !targets[dir] {
+			results = append(results, fn.Result{Severity: fn.Warning, Message: fmt.Sprintf(
+				"--resolve %s: no order has a target that holds this: begin with the target's directory, as the conflict's message does", place)})
+		}
+	}
+	return results
 }

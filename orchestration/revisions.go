@@ -44,7 +44,8 @@ func (r revisions) Revision(ctx context.Context, namespace, name string) (*task.
 		Name: name, Package: pkg, Published: true, Lock: &lock,
 		SameAs: func(repository, packageName string) bool {
 			// names are made of repository, path, package and workspace
-			return strings.HasPrefix(name, repository+"."+strings.ReplaceAll(packageName, "/", ".")+".")
+			workspace, ok := strings.CutPrefix(name, repository+"."+strings.ReplaceAll(packageName, "/", ".")+".")
+			return ok && !strings.Contains(workspace, ".")
 		},
 	}, nil
 }
@@ -194,6 +195,9 @@ func (r *run) local(j *job) localRevisions {
 		case d == j || d == j.before:
 			rev.Current = true
 			rev.Package = r.store.pkg(j.target)
+			for maker := d; maker != nil; maker = maker.before {
+				rev.Made = slices.Insert(rev.Made, 0, maker.revision)
+			}
 		case d.err != nil:
 			return nil, errors.New("it could not be carried out")
 		case d.after != nil:

@@ -27,8 +27,8 @@ type UpgradeOptions struct {
 	// OnConflict and Resolve settle conflicts, as in [merge.Options].
 	OnConflict merge.Policy
 	Resolve    merge.Resolutions
-	// Renderer runs the pipeline of the version that the package was made of
-	// where a conflict may be of what rendering wrote, as [task.Job.Merge] has it.
+	// Renderer runs the package's pipeline, on a copy, where a conflict may be of
+	// what rendering wrote, as [task.Job.Merge] has it.
 	// nil: all that differs from upstream was changed locally.
 	Renderer *render.Renderer
 }
@@ -48,7 +48,8 @@ type Upgraded struct {
 	Conflicts merge.Conflicts
 	// Unused are the keys of UpgradeOptions.Resolve that no conflict asked for.
 	Unused []string
-	// Results are warnings about files that got no merge keys.
+	// Results are warnings about files that got no merge keys, and why what
+	// rendering wrote could not be told from changes where that matters.
 	Results []fn.Result
 }
 
@@ -102,7 +103,7 @@ func Upgrade(ctx context.Context, from upstream.Source, pkg kptpkg.Tree, o Upgra
 	merged, err := job.Merge(ctx, base, pkg, theirs, merge.Options{
 		Strategy: strategy, OnConflict: o.OnConflict, Resolve: o.Resolve, Root: true, Nested: true,
 	})
-	done.Conflicts, done.Unused = merged.Conflicts, merged.Unused
+	done.Conflicts, done.Unused, done.Results = merged.Conflicts, merged.Unused, job.Results
 	if err != nil {
 		return done, err
 	}

@@ -101,6 +101,7 @@ type Conflict struct {
 
 	scope string // "Kind/name:" where File has more than one resource
 	dir   string // before File, where the user reads it
+	id    identity
 }
 
 // Place is where the conflict is, as the user names it: FILE:PATH, or just FILE
@@ -238,6 +239,8 @@ func (m *merger) settle(c Conflict, mayTakeUpstream bool) Side {
 	switch side, ok := m.resolution(c); {
 	case ok:
 		c.Taken, c.Info = side, false
+	case m.settled.conflicts[c.at()] && !c.Info:
+		return Upstream
 	case c.Info:
 		if c.Taken == "" {
 			c.Taken = Local

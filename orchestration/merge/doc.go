@@ -10,6 +10,7 @@
 //	conflict.go  conflicts, who wins, how one side is accepted
 //	packages.go  resource-merge of a package and its subpackages
 //	replace.go   fast-forward, force-delete-replace and copy-merge
+//	rendered.go  what rendering wrote, which is nobody's change
 //	nested.go    packages within that have an upstream of their own
 //	inventory.go the resources of a tree; identity.go what they are called
 //	match.go     which of them belong together; place.go where they go

@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -62,6 +63,10 @@ type Options struct {
 	// too, each by its own strategy, as the command `kpt pkg update` does. Such
 	// packages are otherwise left as they are locally, as by Porch.
 	Nested bool
+	// Rendered tells what rendering wrote, which is nobody's change: a merge that
+	// would stop for it takes upstream's, so the package has to be rendered
+	// afterwards. It is only asked then. nil: all was changed by somebody.
+	Rendered Rendered
 }
 
 // Result is a merged package.
@@ -73,6 +78,9 @@ type Result struct {
 	// Unused are the keys of Options.Resolve that no conflict asked for, sorted:
 	// a typing mistake, mostly.
 	Unused []string
+	// RenderError is why Options.Rendered had no answer; nil: it had, or wasn't
+	// asked. What rendering wrote counts as changed locally then.
+	RenderError error
 }
 
 // Merge brings what upstream changed since base into local. A side that doesn't
@@ -90,10 +98,18 @@ func Merge(base, local, upstream kptpkg.Tree, o Options) (Result, error) {
 	if err := o.OnConflict.check(); err != nil {
 		return Result{}, err
 	}
-	m := &merger{Options: o, used: map[string]bool{}}
-	tree, err := m.run(base, local, upstream)
+	if o.Rendered != nil {
+		return withoutRendered(trees{base, local, upstream}, o)
+	}
+	return mergeOnce(trees{base, local, upstream}, o, settled{})
+}
+
+// mergeOnce merges, whatever rendering wrote.
+func mergeOnce(t trees, o Options, s settled) (Result, error) {
+	m := &merger{Options: o, used: map[string]bool{}, settled: s}
+	tree, err := m.run(t)
 	if err != nil {
-		return Result{}, fmt.Errorf("%s: %w", strategy, err)
+		return Result{}, fmt.Errorf("%s: %w", cmp.Or(o.Strategy, ResourceMerge), err)
 	}
 	m.conflicts.sort()
 	res := Result{Tree: tree, Conflicts: m.conflicts, Unused: m.unused()}
@@ -110,10 +126,10 @@ type merger struct {
 	prefix    string // of the paths in conflicts: the directory of the package, with a slash
 	conflicts Conflicts
 	used      map[string]bool // keys of Resolve that a conflict asked for
+	settled   settled
 }
 
-func (m *merger) run(base, local, upstream kptpkg.Tree) (kptpkg.Tree, error) {
-	t := trees{base, local, upstream}
+func (m *merger) run(t trees) (kptpkg.Tree, error) {
 	if err := t.checkKptfiles("."); err != nil {
 		return kptpkg.Tree{}, err
 	}

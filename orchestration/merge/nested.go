@@ -78,7 +78,7 @@ func (m *merger) nestedAt(t trees, dir string) (kptpkg.Tree, error) {
 			return kptpkg.Tree{}, fmt.Errorf("%s: %w", path.Join(dir, kptpkg.KptfileName), err)
 		}
 	}
-	merged, err := inner.run(sub.base, sub.local, sub.upstream)
+	merged, err := inner.run(sub)
 	m.conflicts = append(m.conflicts, inner.conflicts...)
 	if err != nil {
 		return kptpkg.Tree{}, fmt.Errorf("%s: %s: %w", path.Join(m.prefix, dir), inner.Strategy, err)

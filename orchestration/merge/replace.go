@@ -2,10 +2,8 @@ package merge
 
 import (
 	"bytes"
-	"fmt"
 	"path"
 	"slices"
-	"strings"
 
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 )
@@ -22,12 +20,9 @@ func (m *merger) fastForward(t trees) (kptpkg.Tree, error) {
 		mine = append(mine, p.paths...)
 	}
 	slices.Sort(mine)
-	if files := changedFiles(t.base, t.local, mine); len(files) > 0 {
-		for i, f := range files {
-			files[i] = path.Join(m.prefix, f)
-		}
-		return kptpkg.Tree{}, fmt.Errorf("changed locally since it was cloned: %s; undo that, or use another strategy, such as %s",
-			strings.Join(files, ", "), ResourceMerge)
+	dir := path.Clean(m.prefix)
+	if files := changedFiles(t.base, t.local, mine); len(files) > 0 && !m.settled.packages[dir] {
+		return kptpkg.Tree{}, &changedError{dir: dir, files: m.prefixed(files)}
 	}
 	return m.replace(t)
 }

@@ -258,7 +258,7 @@ func (p *part) conflict(t *triple, at *place) Conflict {
 	if r == nil {
 		r = t.upstream
 	}
-	c := Conflict{File: r.path, Field: at.field(), Resource: ref(r.root)}
+	c := Conflict{File: r.path, Field: at.field(), Resource: ref(r.root), id: r.id}
 	s := p.sheets[r.path]
 	of := s.upstream
 	if t.local != nil {

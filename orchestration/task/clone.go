@@ -57,6 +57,10 @@ func (j *Job) fetch(ctx context.Context) (t kptpkg.Tree, from string, err error)
 		if err != nil {
 			return t, "", err
 		}
+		if spec := j.Revision.Spec; spec.Repository != "" && rev.SameAs(spec.Repository, spec.PackageName) {
+			return t, "", j.fieldError("upstreamRef.name", fmt.Sprintf("package revision %q is one of the package %s in repository %q itself: make its next revision by an edit or upgrade task, or clone it to a package of another name",
+				rev.Name, spec.PackageName, spec.Repository), nil)
+		}
 		j.Lock = rev.Lock
 		return rev.Package, fmt.Sprintf("package revision %q", rev.Name), nil
 	case up.OCI != nil:

@@ -63,7 +63,8 @@ type Job struct {
 	Rendered *render.Rendered // what Render did, also when it failed
 	Results  []fn.Result      // what there is to say, beside the results of functions
 
-	replaced kptpkg.Tree // the package before ReplaceFiles
+	replaced kptpkg.Tree            // the package before ReplaceFiles
+	made     []*api.PackageRevision // the orders that made what MergeUpstream merges
 }
 
 // CredentialResolver finds the credentials that a secretRef names.

@@ -3,8 +3,13 @@ package task_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"log"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -107,6 +112,29 @@ func (r revisions) Revision(_ context.Context, _, name string) (*task.Revision, 
 	}, nil
 }
 
+// An image need not hold a package.
+func TestCloneImageWithoutKptfile(t *testing.T) {
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	image := strings.TrimPrefix(server.URL, "http://") + "/packages/web:v1"
+	client := &repository.OCI{Access: repository.Access{Network: []string{"127.0.0.1"}}}
+	_, err := client.Push(t.Context(), repository.OCIRef{Image: image}, tree(t, map[string]string{"cm.yaml": "a: b\n"}))
+	require.NoError(t, err)
+	j := &task.Job{Revision: &api.PackageRevision{}, Upstream: upstream.Mux{upstream.TypeOCI: upstream.OCI{Client: client}}}
+	j.Task = &api.Task{Type: api.TaskClone, Clone: &api.CloneTask{UpstreamRef: api.UpstreamRef{OCI: &api.OCIPackage{Image: image}}}}
+	_, err = task.FetchUpstream.Apply(t.Context(), j)
+	require.ErrorContains(t, err, "clone.upstreamRef.oci.image: image "+image+" holds no Kptfile, so it is no kpt package: name the image of a package, or add a Kptfile there (kpt pkg init)")
+}
+
+// A package that is there already is not made once more of itself.
+func TestCloneOfItself(t *testing.T) {
+	j := &task.Job{Revision: &api.PackageRevision{}, Revisions: revisions{"up": tree(t, map[string]string{"Kptfile": kptfile})}}
+	j.Revision.Spec = api.PackageRevisionSpec{Repository: "r", PackageName: "web"}
+	j.Task = &api.Task{Type: api.TaskClone, Clone: &api.CloneTask{UpstreamRef: api.UpstreamRef{UpstreamRef: &api.PackageRevisionRef{Name: "up"}}}}
+	_, err := task.FetchUpstream.Apply(t.Context(), j)
+	require.ErrorContains(t, err, `package revision "up" is one of the package web in repository "r" itself: make its next revision by an edit or upgrade task`)
+}
+
 // What an upstream says of itself is not true of the clone.
 func TestFetchUpstreamDropsStatus(t *testing.T) {
 	j := &task.Job{Revision: &api.PackageRevision{}, Revisions: revisions{"up": tree(t, map[string]string{"Kptfile": kptfile})}}
@@ -165,7 +193,7 @@ func TestFindUnknown(t *testing.T) {
 	assert.False(t, ok)
 }
 
-func tree(t *testing.T, content map[string]string) kptpkg.Tree {
+func tree(t testing.TB, content map[string]string) kptpkg.Tree {
 	t.Helper()
 	var files []*kptpkg.File
 	for p, c := range content {

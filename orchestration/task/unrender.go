@@ -2,103 +2,81 @@ package task
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"path"
-	"slices"
+	"reflect"
 
+	"github.com/stoop-dev/stoop/fn"
+	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 	"github.com/stoop-dev/stoop/orchestration/merge"
 )
 
-// Merge is [merge.Merge] for a package that is rendered afterwards. What cloning
-// and rendering wrote into it is nobody's change: where the merge would stop for
-// such a value, or fast-forward for such a file, it is taken back first, and
-// rendering writes it again. A package whose pipeline can't run now is merged as
-// it is.
+// Merge is [merge.Merge] for a package that is rendered afterwards: what making
+// and rendering it wrote, and would write again, is nobody's change.
 func (j *Job) Merge(ctx context.Context, base, local, up kptpkg.Tree, o merge.Options) (merge.Result, error) {
+	if j.Renderer != nil {
+		o.Rendered = func(contested []string) (before, after kptpkg.Tree, err error) {
+			return j.rendered(ctx, base, local, contested)
+		}
+	}
 	res, err := merge.Merge(base, local, up, o)
-	unused := res.Unused
-	written := make(map[string]merge.Conflict, len(res.Conflicts)) // as the package says it
-	for _, c := range res.Conflicts {
-		written[c.Place()] = c
-	}
-	inputs := base
-	for range 2 { // with upstream's inputs of the pipeline, then with the package's own
-		if j.Renderer == nil || !contested(res, err, o.Strategy) {
-			break
-		}
-		plain, bad := j.unrendered(ctx, base, inputs, local)
-		if bad != nil {
-			break
-		}
-		res, err = merge.Merge(base, plain, up, o)
-		inputs = plain
-	}
-	for i, c := range res.Conflicts {
-		if w, ok := written[c.Place()]; ok {
-			res.Conflicts[i].Line, res.Conflicts[i].Local = w.Line, w.Local
-		}
-	}
-	res.Unused = unused
-	if open, ok := errors.AsType[*merge.ConflictError](err); ok {
-		open.Conflicts = slices.DeleteFunc(slices.Clone(res.Conflicts), func(c merge.Conflict) bool { return c.Taken != "" })
+	if err != nil && res.RenderError != nil {
+		j.report(fn.Info, "", fmt.Sprintf("the package can't be rendered now, so what rendering wrote counts as changed locally: %v", res.RenderError))
 	}
 	return res, err
 }
 
-// contested says whether a merge came upon changes of the package's own that
-// somebody has to think about.
-func contested(res merge.Result, err error, s merge.Strategy) bool {
-	switch s {
-	case "", merge.ResourceMerge:
-		return slices.ContainsFunc(res.Conflicts, func(c merge.Conflict) bool { return !c.Info })
-	}
-	return s == merge.FastForward && err != nil
-}
-
-// unrendered is local less what a clone of base, with the inputs that the tree
-// of that name has, has from its making: names, metadata, and what functions
-// wrote.
-func (j *Job) unrendered(ctx context.Context, base, inputs, local kptpkg.Tree) (kptpkg.Tree, error) {
-	from, err := withInputs(base, inputs)
-	if err != nil {
-		return kptpkg.Tree{}, err
-	}
-	if f := local.File(contextFile); f != nil {
-		if from, err = from.With(f); err != nil {
-			return kptpkg.Tree{}, err
+// rendered is local with base's version of some files, before and after
+// rendering. Everything else that functions read (setters, sources of
+// replacements, the pipeline itself) is the package's own: what it no longer
+// writes was left there on purpose.
+func (j *Job) rendered(ctx context.Context, base, local kptpkg.Tree, contested []string) (before, after kptpkg.Tree, err error) {
+	made := *j
+	made.Package, made.Results = local, nil
+	whole := false
+	for _, p := range contested {
+		f := base.File(p)
+		switch {
+		case p == ".":
+			whole, made.Package = true, base
+			if f := local.File(contextFile); f != nil {
+				made.Package, err = base.With(f)
+			}
+		case base.Sub(p).Len() > 0:
+			made.Package = made.Package.Replace(p, base.Sub(p))
+		case f == nil:
+			made.Package = made.Package.Without(p)
+		case path.Base(p) != kptpkg.KptfileName || samePipeline(base, local, path.Dir(p)):
+			made.Package, err = made.Package.With(f)
 		}
-	}
-	clone := *j
-	clone.Package, clone.Results = from, nil
-	for _, m := range []Mutation{LockUpstream, AddMergeKeys, SetMetadata, Render} {
-		if clone.Package, err = m.Apply(ctx, &clone); err != nil {
-			return kptpkg.Tree{}, err
-		}
-	}
-	res, err := merge.Merge(clone.Package, local, from, merge.Options{OnConflict: merge.TakeLocal, Root: true})
-	return res.Tree, err
-}
-
-// withInputs is base with the pipelines and function configs of another version
-// of it.
-func withInputs(base, version kptpkg.Tree) (kptpkg.Tree, error) {
-	var files []*kptpkg.File
-	for _, dir := range version.Packages() {
-		name := path.Join(dir, kptpkg.KptfileName)
-		if base.File(name) == nil {
-			continue
-		}
-		k, err := version.Kptfile(dir)
 		if err != nil {
-			return kptpkg.Tree{}, err
+			return before, after, err
 		}
-		files = append(files, version.File(name))
-		for _, f := range slices.Concat(k.Pipeline.Mutators, k.Pipeline.Validators) {
-			if c := version.File(path.Join(dir, f.ConfigPath)); f.ConfigPath != "" && c != nil {
-				files = append(files, c)
+	}
+	apply := func(chain ...Mutation) {
+		for _, m := range chain {
+			if err == nil {
+				made.Package, err = m.Apply(ctx, &made)
 			}
 		}
 	}
-	return base.With(files...)
+	apply(LockUpstream, AddMergeKeys)
+	before = made.Package
+	orders := []*api.PackageRevision{j.Revision}
+	if whole && len(j.made) > 0 {
+		orders = j.made // what they wrote stays, whether it is written again or not
+	}
+	for _, made.Revision = range orders {
+		apply(SetMetadata)
+	}
+	apply(Render)
+	return before, made.Package, err
+}
+
+// samePipeline says whether the packages at dir have the same steps.
+func samePipeline(a, b kptpkg.Tree, dir string) bool {
+	x, err1 := a.Kptfile(dir)
+	y, err2 := b.Kptfile(dir)
+	return err1 == nil && err2 == nil && reflect.DeepEqual(x.Pipeline, y.Pipeline)
 }

@@ -53,6 +53,7 @@ func mergeUpstream(ctx context.Context, j *Job) (kptpkg.Tree, error) {
 	if err != nil {
 		return kptpkg.Tree{}, err
 	}
+	j.made = local.Made
 	res, err := j.Merge(ctx, before, mine, after, merge.Options{
 		Strategy: merge.Strategy(spec.Strategy), OnConflict: policy, Resolve: j.Resolve, Dir: j.Dir, Root: true, Nested: true,
 	})
@@ -65,7 +66,7 @@ func mergeUpstream(ctx context.Context, j *Job) (kptpkg.Tree, error) {
 	var conflict *merge.ConflictError
 	switch {
 	case errors.As(err, &conflict):
-		return kptpkg.Tree{}, fmt.Errorf("%w\nto take one side everywhere, set annotation %s to local or upstream, or run with --on-conflict", err, api.OnConflictAnnotation)
+		return kptpkg.Tree{}, fmt.Errorf("%w\nto take one side everywhere, set annotation %s (in a Task: upgrade.onConflict) to local or upstream, or run with --on-conflict", err, api.OnConflictAnnotation)
 	case err != nil:
 		return kptpkg.Tree{}, err
 	}

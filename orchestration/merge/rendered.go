@@ -1,0 +1,127 @@
+package merge
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+)
+
+// Rendered returns two versions of the local package in which some files and
+// directories are as base has them, the others as they are locally: before it is
+// rendered and after it. What local has as the second is what rendering wrote.
+type Rendered func(contested []string) (before, after kptpkg.Tree, err error)
+
+// changedError says that a package can't be replaced without losing changes.
+type changedError struct {
+	dir   string // of the package
+	files []string
+}
+
+func (e *changedError) Error() string {
+	return fmt.Sprintf("changed locally since it was cloned: %s; undo that, or use another strategy, such as %s",
+		strings.Join(e.files, ", "), ResourceMerge)
+}
+
+// conflictAt is what a conflict is about, whatever its values are.
+type conflictAt struct {
+	file, field string
+	object      identity
+}
+
+func (c Conflict) at() conflictAt { return conflictAt{c.File, c.Field, c.id} }
+
+// settled is what a merge before this one found out to be nobody's change.
+type settled struct {
+	conflicts map[conflictAt]bool // upstream's to win
+	packages  map[string]bool     // fast-forward need not look at these
+}
+
+// withoutRendered merges as mergeOnce does, but where that stops for values that
+// rendering wrote upstream's are taken. Everything else stays as it is locally:
+// what is taken back here is only compared with.
+func withoutRendered(t trees, o Options) (Result, error) {
+	s := settled{packages: map[string]bool{}}
+	res, err := mergeOnce(t, o, s)
+	for changed := (*changedError)(nil); errors.As(err, &changed); {
+		dir := changed.dir
+		plain, failed := o.takeBack(t.local, dir)
+		if failed != nil {
+			res.RenderError = renderError(failed)
+			return res, err
+		}
+		plain = t.local.Replace(dir, plain.Sub(dir))
+		if _, failed = mergeOnce(trees{t.base, plain, t.upstream}, o, s); errors.As(failed, &changed) && changed.dir == dir {
+			return res, failed
+		}
+		s.packages[dir] = true
+		res, err = mergeOnce(t, o, s)
+	}
+	var contested []string
+	found := map[conflictAt]bool{}
+	for _, c := range res.Conflicts {
+		if !c.Info {
+			found[c.at()] = true
+			contested = append(contested, c.File)
+		}
+	}
+	if len(found) == 0 {
+		return res, err
+	}
+	slices.Sort(contested)
+	plain, failed := o.takeBack(t.local, slices.Compact(contested)...)
+	if failed != nil {
+		res.RenderError = renderError(failed)
+		return res, err
+	}
+	left, failed := mergeOnce(trees{t.base, plain, t.upstream}, o, s)
+	if open := (*ConflictError)(nil); failed != nil && !errors.As(failed, &open) {
+		return res, err
+	}
+	for _, c := range left.Conflicts {
+		switch {
+		case c.Info:
+		case !found[c.at()]:
+			return res, err // the two can't be compared
+		default:
+			delete(found, c.at())
+		}
+	}
+	if len(found) == 0 {
+		return res, err
+	}
+	s.conflicts = found
+	return mergeOnce(t, o, s)
+}
+
+// takeBack is local less what rendering wrote into the contested files and the
+// directories among them.
+func (o Options) takeBack(local kptpkg.Tree, contested ...string) (kptpkg.Tree, error) {
+	before, after, err := o.Rendered(contested)
+	if err != nil {
+		return kptpkg.Tree{}, err
+	}
+	res, err := mergeOnce(trees{after, local, before}, Options{
+		OnConflict: TakeLocal, Root: true, Nested: o.Nested,
+	}, settled{})
+	return res.Tree, err
+}
+
+// renderError is an error of takeBack, unless it says what was changed locally.
+func renderError(err error) error {
+	if errors.As(err, new(*changedError)) {
+		return nil
+	}
+	return err
+}
+
+// prefixed are files as they are called from the root.
+func (m *merger) prefixed(files []string) []string {
+	for i, f := range files {
+		files[i] = path.Join(m.prefix, f)
+	}
+	return files
+}

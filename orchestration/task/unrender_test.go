@@ -1,0 +1,283 @@
+package task_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stoop-dev/stoop/fn/runtime/builtin"
+	"github.com/stoop-dev/stoop/orchestration/api"
+	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+	"github.com/stoop-dev/stoop/orchestration/merge"
+	"github.com/stoop-dev/stoop/orchestration/render"
+	"github.com/stoop-dev/stoop/orchestration/task"
+)
+
+type files map[string]string
+
+// and is f with other files; an empty one is none.
+func (f files) and(more files) files {
+	all := maps.Clone(f)
+	maps.Copy(all, more)
+	maps.DeleteFunc(all, func(_, text string) bool { return text == "" })
+	return all
+}
+
+// edited is f with a text in a file replaced.
+func (f files) edited(t *testing.T, name, old, text string) files {
+	t.Helper()
+	require.Contains(t, f[name], old)
+	return f.and(files{name: strings.Replace(f[name], old, text, 1)})
+}
+
+func kptfileWith(mutators string) string {
+	k := "apiVersion: kpt.dev/v1\nkind: Kptfile\nmetadata:\n  name: web\n"
+	if mutators != "" {
+		k += "pipeline:\n  mutators:\n" + mutators
+	}
+	return k
+}
+
+const (
+	setNamespace = "  - image: set-namespace:v0.4.1\n    configMap: {namespace: prod}\n"
+	applySetters = "  - image: apply-setters:v0.2\n    configPath: setters.yaml\n"
+)
+
+func configMap(name, data string) string {
+	return "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: " + name + "\ndata:\n" + data
+}
+
+// unrendering is a job that merges what its revision renders.
+func unrendering() *task.Job {
+	pr := &api.PackageRevision{}
+	pr.Spec.PackageName = "web"
+	return &task.Job{Revision: pr, Renderer: &render.Renderer{Runtime: builtin.New(builtin.Compatible)}}
+}
+
+// made is what cloning files makes of them.
+func made(t testing.TB, f files, chain ...task.Mutation) files {
+	t.Helper()
+	j := unrendering()
+	j.Package = tree(t, f)
+	if chain == nil {
+		chain = []task.Mutation{task.LockUpstream, task.AddMergeKeys, task.Render}
+	}
+	for _, m := range chain {
+		var err error
+		j.Package, err = m.Apply(t.Context(), j)
+		require.NoError(t, err)
+	}
+	return text(t, j.Package)
+}
+
+func text(t testing.TB, tr kptpkg.Tree) files {
+	t.Helper()
+	f := files{}
+	for _, p := range tr.Paths() {
+		b, err := tr.File(p).Bytes()
+		require.NoError(t, err)
+		f[p] = string(b)
+	}
+	return f
+}
+
+func places(cs merge.Conflicts, info bool) []string {
+	var all []string
+	for _, c := range cs {
+		if c.Info == info {
+			all = append(all, c.Place())
+		}
+	}
+	return all
+}
+
+// What rendering wrote is nobody's change; what it would not write again is.
+func TestMergeRendered(t *testing.T) {
+	base := files{
+		"Kptfile":      kptfileWith(setNamespace + applySetters),
+		"setters.yaml": configMap("setters", "  image: web:1\n  replicas: \"3\"\n"),
+		"cm.yaml":      configMap("cm", "  color: red\n  size: small\n"),
+		"web.yaml":     "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  replicas: 1 # kpt-set: ${replicas}\n",
+	}
+	v2 := base.edited(t, "cm.yaml", "red", "blue")
+	mine := func(t *testing.T) files { return made(t, base).edited(t, "cm.yaml", "red", "green") }
+	const color = "cm.yaml:data.color"
+	check := func(name string, base, local, v2 files, want []string, contains, lacks map[string]string) {
+		t.Run(name, func(t *testing.T) {
+			j := unrendering()
+			_, err := j.Merge(t.Context(), tree(t, base), tree(t, local), tree(t, v2), merge.Options{Root: true, Nested: true})
+			var open *merge.ConflictError
+			var got []string
+			if err != nil {
+				require.ErrorAs(t, err, &open)
+				got = places(open.Conflicts, false)
+			}
+			assert.Equal(t, want, got)
+			res, err := unrendering().Merge(t.Context(), tree(t, base), tree(t, local), tree(t, v2), merge.Options{Root: true, Nested: true, OnConflict: merge.TakeLocal})
+			require.NoError(t, err)
+			c := text(t, res.Tree)
+			for f, text := range contains {
+				assert.Contains(t, c[f], text)
+			}
+			for f, text := range lacks {
+				assert.NotContains(t, c[f], text)
+			}
+			again, err := unrendering().Merge(t.Context(), tree(t, v2), res.Tree, tree(t, v2), merge.Options{Root: true, Nested: true})
+			require.NoError(t, err)
+			assert.Equal(t, c, text(t, again.Tree), "a second run")
+		})
+	}
+	check("a pipeline that was taken out", base, mine(t).and(files{"Kptfile": kptfileWith("")}), v2.edited(t, "web.yaml", "replicas: 1", "replicas: 2"),
+		[]string{color, "web.yaml:spec.replicas"}, files{"cm.yaml": "namespace: prod", "web.yaml": "namespace: prod"}, nil)
+	check("a pipeline that upstream took out", base, mine(t), v2.and(files{"Kptfile": kptfileWith(applySetters)}),
+		[]string{color}, files{"cm.yaml": "namespace: prod", "web.yaml": "namespace: prod"}, nil)
+	check("renamed by hand", base, mine(t).edited(t, "cm.yaml", "name: cm", "name: ours"), v2,
+		[]string{color}, files{"cm.yaml": "name: ours"}, nil)
+	check("a setter of one's own", base, made(t, mine(t).edited(t, "setters.yaml", `"3"`, `"4"`)), v2.edited(t, "web.yaml", "replicas: 1", "replicas: 5").edited(t, "setters.yaml", `"3"`, `"5"`),
+		[]string{color}, files{"web.yaml": "replicas: 5 #", "setters.yaml": `"4"`}, nil)
+	check("edited by hand over what is rendered", base, mine(t).edited(t, "web.yaml", "replicas: 3", "replicas: 7"), v2.edited(t, "web.yaml", "replicas: 1", "replicas: 5"),
+		[]string{color, "web.yaml:spec.replicas"}, files{"web.yaml": "replicas: 7"}, nil)
+
+	const replacements = "  - image: apply-replacements:v0.1.1\n    configPath: replacements.yaml\n"
+	from := files{
+		"Kptfile": kptfileWith(replacements),
+		"replacements.yaml": "apiVersion: fn.kpt.dev/v1alpha1\nkind: ApplyReplacements\nmetadata:\n  name: r\n  annotations:\n    config.kubernetes.io/local-config: \"true\"\n" +
+			"replacements:\n- source: {kind: ConfigMap, name: source, fieldPath: data.host}\n  targets:\n  - select: {kind: ConfigMap, name: cm}\n    fieldPaths: [data.color]\n",
+		"source.yaml": configMap("source", "  host: a\n"),
+		"cm.yaml":     configMap("cm", "  color: red\n"),
+	}
+	check("the source of a replacement", from, made(t, made(t, from).edited(t, "source.yaml", "host: a", "host: ours")), from.edited(t, "cm.yaml", "red", "blue"),
+		nil, files{"cm.yaml": "color: blue", "source.yaml": "host: ours"}, nil)
+
+	const prefix = "  - image: ensure-name-substring:v0.2.0\n    configMap: {prepend: prod-}\n"
+	named := base.and(files{"Kptfile": kptfileWith(prefix + setNamespace), "old.yaml": configMap("old", "  a: b\n"), "setters.yaml": ""})
+	v2 = named.edited(t, "cm.yaml", "red", "blue").and(files{"old.yaml": ""})
+	check("names that a function changed, and a deletion", named, made(t, named).edited(t, "cm.yaml", "red", "green"), v2,
+		[]string{color}, files{"cm.yaml": "name: prod-cm"}, files{"old.yaml": "kind"})
+
+	generator := "  - image: starlark:v0.5.0\n    configPath: gen.yaml\n"
+	gen := func(color string) string {
+		return "apiVersion: fn.kpt.dev/v1alpha1\nkind: StarlarkRun\nmetadata:\n  name: gen\n  annotations:\n    config.kubernetes.io/local-config: \"true\"\nsource: |\n" +
+			"  r = ctx.resource_list[\"items\"]\n" +
+			"  keep = [x for x in r if x[\"metadata\"][\"name\"] not in [\"made\", \"gone\"]]\n" +
+			"  keep.append({\"apiVersion\": \"v1\", \"kind\": \"ConfigMap\", \"metadata\": {\"name\": \"made\", \"annotations\": {\"internal.config.kubernetes.io/path\": \"made.yaml\", \"config.kubernetes.io/path\": \"made.yaml\"}}, \"data\": {\"color\": \"" + color + "\"}})\n" +
+			"  ctx.resource_list[\"items\"] = keep\n"
+	}
+	makes := files{"Kptfile": kptfileWith(generator), "gen.yaml": gen("red"), "gone.yaml": configMap("gone", "  a: b\n"), "cm.yaml": configMap("cm", "  color: red\n")}
+	v2 = makes.edited(t, "gone.yaml", "a: b", "a: c").and(files{"made.yaml": configMap("made", "  color: blue\n")})
+	check("what is generated and deleted", makes, made(t, makes), v2, nil, nil, nil)
+	check("generated, then edited", makes, made(t, makes).edited(t, "made.yaml", "red", "ours"), v2,
+		[]string{"made.yaml:data.color"}, files{"made.yaml": "ours"}, nil)
+
+	grows := files{"Kptfile": kptfileWith(generator), "cm.yaml": configMap("cm", "  color: red\n"), "gen.yaml": strings.Replace(gen(""), gen("")[strings.Index(gen(""), "  r ="):],
+		"  for r in ctx.resource_list[\"items\"]:\n    if r[\"metadata\"][\"name\"] == \"cm\":\n      r[\"data\"][\"color\"] += \"x\"\n", 1)}
+	once := made(t, grows)
+	v2 = grows.edited(t, "cm.yaml", "red", "blue")
+	check("a function that adds each time, once", grows, once, v2, nil, files{"cm.yaml": "color: blue"}, nil)
+	check("a function that adds each time, twice", grows, made(t, once), v2, []string{color}, files{"cm.yaml": "color: redxx"}, nil)
+
+	fails := base.and(files{"Kptfile": kptfileWith(setNamespace + "  - image: example.com/none:v1\n")})
+	check("a function that isn't there", fails, made(t, base).and(files{"Kptfile": fails["Kptfile"]}).edited(t, "cm.yaml", "red", "green"), fails.edited(t, "cm.yaml", "red", "blue").edited(t, "web.yaml", "replicas: 1", "replicas: 5"),
+		[]string{color, "web.yaml:spec.replicas"}, nil, nil)
+
+	within := func(strategy string) string {
+		return kptfileWith("") + "upstream:\n  type: git\n  updateStrategy: " + strategy + "\n  git: {repo: r, directory: d, ref: v1}\n"
+	}
+	nested := files{"Kptfile": kptfileWith(setNamespace), "db/Kptfile": within("fast-forward"), "db/cm.yaml": configMap("cm", "  color: red\n"),
+		"mq/Kptfile": within("resource-merge"), "mq/cm.yaml": configMap("cm", "  color: red\n"), "mq/old.yaml": configMap("old", "  color: red\n"),
+		"own/Kptfile": within("resource-merge"), "own/cm.yaml": configMap("cm", "  color: red\n")}
+	v2 = nested.edited(t, "db/cm.yaml", "red", "blue").edited(t, "mq/cm.yaml", "red", "blue").edited(t, "own/cm.yaml", "red", "blue").and(files{"mq/old.yaml": ""})
+	check("packages within", nested, made(t, nested).edited(t, "own/cm.yaml", "red", "ours"), v2,
+		[]string{"own/cm.yaml:data.color"}, files{"db/cm.yaml": "color: blue", "mq/cm.yaml": "color: blue", "own/cm.yaml": "color: ours"}, files{"mq/old.yaml": "kind"})
+	_, err := unrendering().Merge(t.Context(), tree(t, nested), tree(t, made(t, nested).edited(t, "db/cm.yaml", "red", "ours")), tree(t, v2), merge.Options{Root: true, Nested: true})
+	require.ErrorContains(t, err, "db: fast-forward: changed locally since it was cloned: db/cm.yaml; undo that")
+}
+
+// Whatever is edited on both sides: a value of one's own stays or is shown, and
+// one that only rendering wrote is neither.
+func TestMergeRenderedProperties(t *testing.T) {
+	fields := []string{"a", "b", "c"}
+	value := func(field string) *regexp.Regexp { return regexp.MustCompile(`(\n  ` + field + `: )\S+`) }
+	for seed := range uint64(30) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		base := files{"Kptfile": kptfileWith(setNamespace + applySetters), "setters.yaml": configMap("setters", "  setter: \"1\"\n")}
+		for i := range 6 {
+			base[fmt.Sprintf("%d.yaml", i)] = configMap(fmt.Sprint("cm", i), "  a: base\n  b: base # kpt-set: ${setter}\n  c: base\n")
+		}
+		local, v2 := made(t, base), base
+		type edit struct{ file, field string }
+		mine, theirs := map[edit]bool{}, map[edit]bool{}
+		for range 8 {
+			e := edit{fmt.Sprintf("%d.yaml", r.IntN(6)), fields[r.IntN(3)]}
+			if !mine[e] {
+				mine[e], local = true, local.and(files{e.file: value(e.field).ReplaceAllString(local[e.file], "${1}mine")})
+			}
+			e = edit{fmt.Sprintf("%d.yaml", r.IntN(6)), fields[r.IntN(3)]}
+			if !theirs[e] {
+				theirs[e], v2 = true, v2.and(files{e.file: value(e.field).ReplaceAllString(v2[e.file], "${1}theirs")})
+			}
+		}
+		var want []string
+		for e := range mine {
+			if theirs[e] {
+				want = append(want, e.file+":data."+e.field)
+			}
+		}
+		for _, policy := range []merge.Policy{merge.TakeLocal, merge.TakeUpstream} {
+			res, err := unrendering().Merge(t.Context(), tree(t, base), tree(t, local), tree(t, v2), merge.Options{Root: true, OnConflict: policy})
+			require.NoError(t, err)
+			require.ElementsMatch(t, want, places(res.Conflicts, false), "seed %d", seed)
+			got := text(t, res.Tree)
+			for i := range 6 {
+				name := fmt.Sprintf("%d.yaml", i)
+				require.Contains(t, got[name], "namespace: prod")
+				for _, f := range fields {
+					value := "base"
+					if f == "b" {
+						value = "[\"1]+"
+					}
+					e := edit{name, f}
+					switch {
+					case mine[e] && !(theirs[e] && policy == merge.TakeUpstream):
+						value = "mine"
+					case theirs[e]:
+						value = "theirs"
+					}
+					require.Regexp(t, f+": "+value, got[name], "seed %d, %s", seed, name)
+				}
+			}
+		}
+	}
+}
+
+// BenchmarkMergeRendered is a merge of a rendered clone of 1,000 resources, a
+// tenth of which changed upstream, the same place as rendering did.
+func BenchmarkMergeRendered(b *testing.B) {
+	all := func(replicas, image string) files {
+		f := files{"Kptfile": kptfileWith(setNamespace + applySetters), "setters.yaml": configMap("setters", "  replicas: \"3\"\n")}
+		for i := range 1000 {
+			r, v := "1", "v1"
+			if i%10 == 0 {
+				r, v = replicas, image
+			}
+			f[fmt.Sprintf("d%d.yaml", i)] = fmt.Sprintf("apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: d%d\nspec:\n  replicas: %s # kpt-set: ${replicas}\n  template:\n    spec:\n      containers:\n      - name: main\n        image: main:%s\n", i, r, v)
+		}
+		return f
+	}
+	for name, replicas := range map[string]string{"uncontested": "1", "contested": "2"} {
+		b.Run(name, func(b *testing.B) {
+			base, v2 := all("1", "v1"), all(replicas, "v2")
+			local := made(b, base)
+			for b.Loop() {
+				_, err := unrendering().Merge(b.Context(), tree(b, base), tree(b, local), tree(b, v2), merge.Options{Root: true, Nested: true})
+				require.NoError(b, err)
+			}
+		})
+	}
+}
