@@ -2,7 +2,6 @@ package orchestration
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -88,16 +87,19 @@ func (o *Orchestrator) ExecutePlan(ctx context.Context, plan *api.Plan, words ma
 			res.Outputs[t.Path[len(prefix):]] = t.Outputs
 		}
 	}
-	if status, statusErr := planStatusIn(after, plan.Metadata.Name); statusErr == nil {
+	status, statusErr := planStatusIn(after, plan.Metadata.Name)
+	if status != nil { // else nothing has changed: the object isn't among what the plan works on
 		plan.Status = *status
-		res.Status = status.Phase
-	} else if err == nil {
+	}
+	res.Status = plan.Status.Phase
+	if err == nil {
 		err = statusErr
 	}
 	return res, err
 }
 
-// planStatusIn is the status of a plan that a workspace declares.
+// planStatusIn is the status of a plan that a workspace declares, nil if it
+// declares none of that name.
 func planStatusIn(ws kptpkg.Tree, name string) (*api.PlanStatus, error) {
 	f, err := discover(ws, nil)
 	if err != nil {
@@ -108,7 +110,7 @@ func planStatusIn(ws kptpkg.Tree, name string) (*api.PlanStatus, error) {
 			return &p.Status, nil
 		}
 	}
-	return nil, fmt.Errorf("the workspace has no Plan %s", name)
+	return nil, nil
 }
 
 // Stats are the figures of all plans that an Orchestrator executed.

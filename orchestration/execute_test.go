@@ -71,6 +71,21 @@ func TestExecutePlan(t *testing.T) {
 	assert.InDelta(t, 0.2, o.Stats().FailureRate(), 1e-9)
 }
 
+// A plan that is executed again with nothing to do, on a workspace that it isn't
+// part of, is what it was.
+func TestExecutePlanAgain(t *testing.T) {
+	plan := &api.Plan{Header: api.Header{APIVersion: api.StoopV1Alpha1, Kind: "Plan"}}
+	plan.Metadata.Name = "goal"
+	plan.Spec.Tasks = []api.InlineTask{{Name: "ask", TaskSpec: api.TaskSpec{Type: api.WorkLLMCall, LLMCall: &api.LLMCallWork{Prompt: "hello"}}}}
+	o := &orchestration.Orchestrator{Handler: &orchestration.TaskHandler{}, Options: orchestration.Options{Agent: answers{"hello": "hi"}}}
+	for range 2 {
+		res, err := o.ExecutePlan(t.Context(), plan, nil)
+		require.NoError(t, err)
+		assert.Equal(t, []any{"Completed", 1}, []any{res.Status, res.Completed})
+		assert.Equal(t, "hi", res.Outputs["ask"]["text"])
+	}
+}
+
 // bytesOf is a tree's files as text.
 func bytesOf(t *testing.T, tree kptpkg.Tree) map[string]string {
 	t.Helper()

@@ -116,6 +116,7 @@ func (r *run) observe(e dag.Event) {
 		}
 	}
 	if r.opts.Observe != nil {
+		e.Code = codeFor(e.Code, e.Err)
 		r.opts.Observe(e)
 	}
 	if r.opts.Save != nil && e.To == dag.Completed && !e.Clean {

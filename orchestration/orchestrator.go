@@ -210,7 +210,7 @@ func (r *run) finish() (kptpkg.Tree, *Report, error) {
 		report.Jobs = append(report.Jobs, Job{Revision: j.revision, Target: j.target, Action: j.action, Results: results, Err: j.err})
 	}
 	results, failed := r.planResults()
-	report.Results = append(report.Results, results...)
+	report.Results = slices.Concat(report.Results, results, r.unresolved())
 	for _, err := range failed {
 		report.Results = append(report.Results, fn.ResultsOf(err)...)
 	}

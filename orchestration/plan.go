@@ -31,13 +31,20 @@ type plan struct {
 	works  []*work
 	byName map[string]*work
 
-	once   sync.Once      // for params
-	params map[string]any // with the compound task's
-	wrong  error          // why there are none
-	state  dag.StepReport // what came of it
+	once   sync.Once             // for params
+	given  map[string]givenParam // see planner.given
+	params map[string]any        // with the compound task's
+	wrong  error                 // why there are none
+	state  dag.StepReport        // what came of it
 	// stalled says that it hasn't ended although nothing holds it: its slots are
 	// those of executors that never returned
 	stalled bool
+}
+
+// givenParam is a param, or why it isn't known.
+type givenParam struct {
+	value any
+	err   error
 }
 
 // work is a task being carried out.
@@ -330,7 +337,7 @@ func (b *planner) dirOf(w *work) string {
 	}
 	v, err := api.Expand(w.spec.Target, b.known(w.plan))
 	if err == nil {
-		err = api.CheckTarget(fmt.Sprint(v))
+		err = w.spec.CheckTarget(fmt.Sprint(v))
 	}
 	if err != nil {
 		b.errs = append(b.errs, at(api.At(err, w.object.Ref(), field), w.file, w.index))
@@ -355,12 +362,10 @@ func (b *planner) known(p *plan) func(api.Binding) (any, error) {
 		key, _ := bd.Path[1].(string)
 		params := p.spec.Params
 		if p.outer != nil {
-			if v, given := p.outer.spec.Compound.Params[key]; given {
-				if text, ok := v.(string); ok {
-					var err error
-					if v, err = api.Expand(text, b.known(p.outer.plan)); err != nil {
-						return nil, err
-					}
+			if _, given := p.outer.spec.Compound.Params[key]; given {
+				v, err := b.given(p, key)
+				if err != nil {
+					return nil, err
 				}
 				params = map[string]any{key: v}
 			}
@@ -371,6 +376,24 @@ func (b *planner) known(p *plan) func(api.Binding) (any, error) {
 		}
 		return bd.In(map[string]any{"params": params, "context": words})
 	}
+}
+
+// given is a param that a plan gets from the compound task that it is, as known
+// before anything runs. It is made once: plans deep inside refer to it many times.
+func (b *planner) given(p *plan, key string) (any, error) {
+	if g, ok := p.given[key]; ok {
+		return g.value, g.err
+	}
+	v := p.outer.spec.Compound.Params[key]
+	var err error
+	if text, ok := v.(string); ok {
+		v, err = api.Expand(text, b.known(p.outer.plan))
+	}
+	if p.given == nil {
+		p.given = map[string]givenParam{}
+	}
+	p.given[key] = givenParam{v, err}
+	return v, err
 }
 
 // connectAll connects the tasks of a plan, those inside included.
@@ -412,9 +435,12 @@ func (b *planner) connect(w *work) {
 	for _, bd := range w.bindings {
 		b.checkBinding(w, bd)
 	}
-	for _, dir := range []string{ordersDir} {
-		if w.target() == dir || strings.HasPrefix(w.target(), dir+"/") {
-			b.refuse(w.order, codeConflict, w.field+".target", "target %q is where stoop keeps objects of its own: choose another", w.target())
+	if w.target() == ordersDir || strings.HasPrefix(w.target(), ordersDir+"/") {
+		b.refuse(w.order, codeConflict, w.field+".target", "target %q is where stoop keeps objects of its own: choose another", w.target())
+	}
+	for dir := w.target(); dir != "" && dir != "."; dir = path.Dir(dir) {
+		if b.ws.File(dir) != nil {
+			b.refuse(w.order, codeConflict, w.field+".target", "%s is a file, where target %q needs a directory: choose another", dir, w.target())
 		}
 	}
 	if t := w.target(); t != "" && t != "." && strings.HasPrefix(w.file, t+"/") {

@@ -316,13 +316,14 @@ func (p *plan) summary() string {
 }
 
 // codeOf is the code of a failed step: that of its error, or the scheduler's.
-func codeOf(s dag.StepReport) string {
-	if re, ok := errors.AsType[*fn.ResultError](s.Err); ok && s.Code == dag.Orchestration {
-		if c := re.Result.Tags[api.CodeTag]; c != "" {
-			return c
-		}
+func codeOf(s dag.StepReport) string { return string(codeFor(s.Code, s.Err)) }
+
+// codeFor is the code that an error has where the scheduler has no better one.
+func codeFor(code dag.Code, err error) dag.Code {
+	if re, ok := errors.AsType[*fn.ResultError](err); ok && code == dag.Orchestration {
+		return cmp.Or(dag.Code(re.Result.Tags[api.CodeTag]), code)
 	}
-	return string(s.Code)
+	return code
 }
 
 // firstLine is an error in one line.
@@ -334,7 +335,11 @@ func firstLine(err error) string {
 	if re, ok := errors.AsType[*fn.ResultError](err); ok {
 		text = re.Result.Message
 	}
-	line, _, _ := strings.Cut(text, "\n")
+	line, rest, _ := strings.Cut(text, "\n")
+	if strings.HasSuffix(line, ":") { // what it was stands below
+		next, _, _ := strings.Cut(strings.TrimLeft(rest, " \n"), "\n")
+		line += " " + next
+	}
 	return line
 }
 

@@ -385,7 +385,7 @@ func (r *run) perform(ctx context.Context, w *work, a *attempt, spec *api.TaskSp
 		return pkg, outputs, err
 	}
 	d := &draft{pkg}
-	pr := w.revision(spec)
+	pr := w.revision(spec, pkg)
 	in := workspace{
 		revisions: r.localTo(w), registered: r.registered, unseen: r.opts.Unseen,
 		onConflict: r.opts.OnConflict, resolve: resolutionsAt(r.opts.Resolve, w.target()), dir: w.target(),
@@ -465,13 +465,19 @@ func (w *work) changesPackage() bool {
 	return false
 }
 
-// revision is the task as a PackageRevision, for what works on those.
-func (w *work) revision(spec *api.TaskSpec) *api.PackageRevision {
+// revision is the task on pkg as a PackageRevision, for what works on those.
+func (w *work) revision(spec *api.TaskSpec, pkg kptpkg.Tree) *api.PackageRevision {
 	pr := &api.PackageRevision{Header: api.Header{APIVersion: api.PorchV1Alpha1, Kind: "PackageRevision"}}
 	pr.Metadata.Name, pr.Metadata.Namespace = w.name, w.object.Ref().Namespace
+	if w.target() != "" {
+		pr.Metadata.Annotations = map[string]string{api.TargetAnnotation: w.target()}
+	}
 	pr.Spec.PackageName = path.Base(w.target())
-	if w.target() == "." {
+	if w.target() == "." { // whose directory has a name that stoop doesn't know
 		pr.Spec.PackageName = w.name
+		if k, err := pkg.Kptfile("."); err == nil && k.Metadata.Name != "" {
+			pr.Spec.PackageName = k.Metadata.Name
+		}
 	}
 	if t, ok := spec.PorchTask(); ok {
 		pr.Spec.Tasks = []api.Task{t}

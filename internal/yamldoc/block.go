@@ -198,7 +198,9 @@ func (b *block) replace(i int, key, value *yaml.Node) bool {
 	if start == none || end == none || b.json {
 		return false
 	}
-	b.verify = true
+	if !b.plain || b.old != b.root { // else it is whole lines, with no comment around
+		b.verify = true
+	}
 	_, old := b.at(b.old, i)
 	if b.coarse && b.old == b.root {
 		old = nil // the document's layout

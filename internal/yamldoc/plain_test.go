@@ -92,3 +92,30 @@ func TestParsePlain(t *testing.T) {
 	deep.WriteString(strings.Repeat(" ", plainDepth+1) + "a: b\n")
 	assert.Nil(t, parsePlain([]byte(deep.String())))
 }
+
+// What is written anew in a plain document isn't read back to prove it: here it
+// is, by the library.
+func TestWithAnewInPlainDocuments(t *testing.T) {
+	for _, text := range []string{
+		strings.Replace(strings.Replace(plainText, "several words: no", "several words", 1), "~x", "x", 1),
+		"a: |\n  b\n\n\nc: d # e\n\n\nf:\n- g\n", "---\na:\n- b: |-\n    c\n\n\nd: |\n  e\n\n", "\na: {}\n\nb: []  # c\nd: 'e'\n", "a:\n  b: c\nd:\n  - e: |\n      f\n\n\n",
+	} {
+		require.NotNil(t, parsePlain([]byte(text)), text)
+		for _, value := range []string{"x", "- 1\n- y: \"2\"\n", "x: |\n  y\n\nz: {}\n", "[]", "x: # y\n  z: 1 # w\n", "\"a\\nb\"", "|+\n  a\n\n"} {
+			d := Split([]byte(text))[0]
+			root, err := d.Root()
+			require.NoError(t, err)
+			for i := 1; i < len(root.Content); i += 2 {
+				changed := CopyNode(root)
+				if changed.Content[i], err = Split([]byte(value))[0].Copy(); err != nil {
+					t.Fatal(err)
+				}
+				out, err := d.WithAnew(CopyNode(changed)).Bytes()
+				require.NoError(t, err)
+				got, err := parseAny(out)
+				require.NoError(t, err, "%s", out)
+				require.True(t, sameContent(content(got), changed), "%s\n%s: %s", out, root.Content[i-1].Value, value)
+			}
+		}
+	}
+}

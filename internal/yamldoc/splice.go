@@ -16,6 +16,7 @@ type splice struct {
 	nl     string
 	json   bool // the text is JSON and has to stay it
 	coarse bool // changed entries of the root are written anew
+	plain  bool // parsePlain reads the text
 	edits  []edit
 	// verify is set by edits whose outcome only reading it back can prove.
 	verify bool

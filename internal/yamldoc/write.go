@@ -50,7 +50,7 @@ func write(read *source, root *yaml.Node, anew bool) ([]byte, error) {
 // spliced is the text changed in places; nil if that can't be done.
 func spliced(t *text, read *source, doc, root *yaml.Node, coarse, json bool) []byte {
 	old := content(doc)
-	s := splice{text: t, root: old, nl: lineBreak(t.src), coarse: coarse, verify: read.anchors, json: json}
+	s := splice{text: t, root: old, nl: lineBreak(t.src), coarse: coarse, plain: read.plain, verify: read.anchors, json: json}
 	if !s.node(old, root, -1) {
 		return nil
 	}

@@ -137,14 +137,13 @@ func parseBindings(s string) ([]part, error) {
 			text.WriteString("}}")
 			i += 4
 		case strings.HasPrefix(rest, "{{"):
-			at := utf8.RuneCountInString(s[:i]) + 1
 			inner, _, closed := strings.Cut(rest[2:], "}}")
 			if !closed {
-				return nil, codedError(codeBinding, "has a {{ at character %d that no }} follows: %s", at, bracesHint)
+				return nil, codedError(codeBinding, "has a {{ at character %d that no }} follows: %s", characterAt(s, i), bracesHint)
 			}
 			b, why := parsePath(strings.Trim(inner, " \t"))
 			if why != "" {
-				return nil, codedError(codeBinding, "has {{%s}} at character %d, which %s", printable(inner), at, why)
+				return nil, codedError(codeBinding, "has {{%s}} at character %d, which %s", printable(inner), characterAt(s, i), why)
 			}
 			b.Whole = len(inner)+4 == len(s)
 			if text.Len() > 0 {
@@ -163,6 +162,9 @@ func parseBindings(s string) ([]part, error) {
 	}
 	return parts, nil
 }
+
+// characterAt counts from 1 which character of s begins at byte i.
+func characterAt(s string, i int) int { return utf8.RuneCountInString(s[:i]) + 1 }
 
 func hasBinding(s string) bool { return strings.Contains(s, "{{") }
 
@@ -227,9 +229,57 @@ const planName = "plan"
 // nothing but one binding becomes its value, of whatever type; otherwise texts
 // go in as they are and numbers, booleans and null as JSON writes them. What
 // lookup returns isn't looked through for bindings. Errors are those of lookup,
-// and a [fn.ResultError] with code E5402 for a text that can't be read and for
-// a map or list within one.
+// and a [fn.ResultError] with code E5402 for a text that can't be read, for a map
+// or list within one, and for values of more than 1 MiB.
 func Expand(s string, lookup func(Binding) (any, error)) (any, error) {
+	return expand(s, (&allowance{lookup: lookup}).look)
+}
+
+// maxBound is how many bytes bindings may put into one task, or one map: what
+// plans within plans pass on could otherwise grow tenfold with each.
+const maxBound = 1 << 20
+
+// allowance looks up values until they are too much.
+type allowance struct {
+	lookup func(Binding) (any, error)
+	used   int
+}
+
+func (a *allowance) look(b Binding) (any, error) {
+	v, err := a.lookup(b)
+	if err != nil {
+		return nil, err
+	}
+	if a.used += sizeOf(v, maxBound-a.used); a.used > maxBound {
+		return nil, codedError(codeBinding, "{{%s}} is too much: bindings may put in %d MiB altogether; keep such values in a file of a package", b, maxBound>>20)
+	}
+	return v, nil
+}
+
+// sizeOf is about how many bytes a value takes as text. It stops counting where
+// that is more than most.
+func sizeOf(v any, most int) int {
+	n := 1
+	switch v := v.(type) {
+	case string:
+		n += len(v)
+	case map[string]any:
+		for key, e := range v {
+			if n += len(key) + sizeOf(e, most-n); n > most {
+				break
+			}
+		}
+	case []any:
+		for _, e := range v {
+			if n += sizeOf(e, most-n); n > most {
+				break
+			}
+		}
+	}
+	return n
+}
+
+func expand(s string, lookup func(Binding) (any, error)) (any, error) {
 	parts, err := parseBindings(s)
 	if err != nil {
 		return nil, err
@@ -325,7 +375,7 @@ func (s *TaskSpec) Bindings() []BoundField {
 // [fn.ResultError] a field, with the field's path in the task's spec and no
 // object, see [At].
 func (s *TaskSpec) Bind(lookup func(Binding) (any, error)) (*TaskSpec, error) {
-	b := binder{lookup: lookup}
+	b := binder{lookup: (&allowance{lookup: lookup}).look}
 	bound := b.task(s)
 	if err := b.problems.err(); err != nil {
 		return nil, err
@@ -338,7 +388,7 @@ func (s *TaskSpec) Bind(lookup func(Binding) (any, error)) (*TaskSpec, error) {
 // shared with m. The error joins one [fn.ResultError] a field, with the field's
 // path in m and no object, see [At].
 func BindMap(m map[string]any, lookup func(Binding) (any, error)) (map[string]any, error) {
-	b := binder{lookup: lookup, defaults: true}
+	b := binder{lookup: (&allowance{lookup: lookup}).look, defaults: true}
 	bound, _ := b.entries(m)
 	if err := b.problems.err(); err != nil {
 		return nil, err
@@ -391,6 +441,7 @@ type binder struct {
 	found    func(field string, b Binding) // nil: nobody is told
 	steps    []step                        // where it is
 	defaults bool                          // whether a map {from, default} is a binding here
+	failed   []error                       // of the lookup, each once
 }
 
 // step is a key, or with isIndex the place in a list.
@@ -416,7 +467,18 @@ func (b *binder) field() string {
 func (b *binder) into(key string) { b.steps = append(b.steps, step{key: key}) }
 func (b *binder) item(i int)      { b.steps = append(b.steps, step{index: i, isIndex: true}) }
 func (b *binder) back()           { b.steps = b.steps[:len(b.steps)-1] }
-func (b *binder) fail(err error)  { b.problems.join(At(err, nil, b.field())) }
+
+// fail notes a problem with where the binder is. The same error again, such as
+// that of params which many bindings refer to, is no other problem.
+func (b *binder) fail(err error) {
+	if slices.Contains(b.failed, err) {
+		return
+	}
+	if len(b.failed) < maxProblems {
+		b.failed = append(b.failed, err)
+	}
+	b.problems.join(At(err, nil, b.field()))
+}
 
 // task goes through the task's inputs and its member, and returns s or a
 // changed copy.
@@ -515,7 +577,7 @@ func (b *binder) text(s string) (any, bool) {
 		return s, false
 	}
 	if b.lookup != nil {
-		v, err := Expand(s, b.lookup)
+		v, err := expand(s, b.lookup)
 		if err != nil {
 			b.fail(err)
 			return s, false

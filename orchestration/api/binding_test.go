@@ -279,3 +279,35 @@ func BenchmarkBind(b *testing.B) {
 		}
 	}
 }
+
+// What bindings put in is bounded, however it is put: plans within plans could
+// otherwise hand on ten times what they got.
+func TestBindBound(t *testing.T) {
+	big := strings.Repeat("x", maxBound/4)
+	wide := []any{map[string]any{"k": big}, big}
+	for name, in := range map[string]struct {
+		value any
+		n     int
+	}{
+		"texts":  {big, 5},
+		"values": {wide, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lookup := func(Binding) (any, error) { return in.value, nil }
+			list := make([]any, in.n)
+			for i := range list {
+				list[i] = "{{a.b}}"
+			}
+			_, err := BindMap(map[string]any{"few": list[:in.n-2]}, lookup)
+			require.NoError(t, err)
+			_, err = BindMap(map[string]any{"many": list}, lookup)
+			require.ErrorContains(t, err, "bindings may put in 1 MiB altogether")
+			s := decode[*PlanTask](t, task(`spec: {type: tool_call, tool_call: {builtin: x}, inputs: {a: 1}}`)).Spec
+			s.Inputs = map[string]any{"many": list}
+			_, err = s.Bind(lookup)
+			require.ErrorContains(t, err, "bindings may put in 1 MiB altogether")
+		})
+	}
+	_, err := Expand(strings.Repeat("{{a.b}}", 5), func(Binding) (any, error) { return big, nil })
+	require.ErrorContains(t, err, "bindings may put in 1 MiB altogether")
+}

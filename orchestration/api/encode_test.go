@@ -114,3 +114,23 @@ func FuzzIsPlainly(f *testing.F) {
 		}
 	})
 }
+
+func TestEqualSeesWhatDigestsSee(t *testing.T) {
+	status := func(tasks ...InlineTaskStatus) *Plan { return &Plan{Status: PlanStatus{Tasks: tasks}} }
+	one := func(outputs map[string]any, seen *Observed) *Plan {
+		return status(InlineTaskStatus{Name: "a", TaskStatus: TaskStatus{Outputs: outputs, Observed: seen}})
+	}
+	all := []*Plan{
+		{}, status(), status([]InlineTaskStatus{}...), {Status: PlanStatus{Counts: map[string]int{}}}, {Status: PlanStatus{Counts: map[string]int{"failed": 1}}},
+		{Spec: PlanSpec{Cancel: &Cancel{}}}, {Spec: PlanSpec{Cancel: &Cancel{Requested: true}}}, {Status: PlanStatus{Tasks: []InlineTaskStatus{}}},
+		one(nil, nil), one(map[string]any{}, nil), one(nil, &Observed{}), one(nil, &Observed{Spec: "a"}), one(nil, &Observed{Spec: "b"}),
+		one(map[string]any{"n": int64(3)}, nil), one(map[string]any{"n": 3.0}, nil), one(map[string]any{"n": "3"}, nil), one(map[string]any{"n": nil}, nil),
+		one(map[string]any{"n": []any{}}, nil), one(map[string]any{"n": []any(nil)}, nil), one(map[string]any{"n": map[string]any{}}, nil), one(map[string]any{"n": false}, nil),
+		status(InlineTaskStatus{Name: "a"}, InlineTaskStatus{Name: "b"}), status(InlineTaskStatus{Name: "b"}, InlineTaskStatus{Name: "a"}),
+	}
+	for i, a := range all {
+		for j, b := range all {
+			assert.Equal(t, string(canonical(a)) == string(canonical(b)), Equal(a, b), "%d %d", i, j)
+		}
+	}
+}

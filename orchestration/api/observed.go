@@ -19,8 +19,40 @@ func (s *TaskSpec) Digest() string {
 }
 
 // Equal says whether two objects have the same values, as their digests see them.
-func Equal(a, b Object) bool {
-	return reflect.DeepEqual(a, b) || bytes.Equal(canonical(a), canonical(b))
+func Equal(a, b Object) bool { return equal(reflect.ValueOf(a), reflect.ValueOf(b)) }
+
+// equal says whether two values have the same canonical JSON; it goes no further
+// than to the first difference.
+func equal(a, b reflect.Value) bool {
+	switch {
+	case a.Type() != b.Type():
+	case a.Kind() == reflect.Pointer:
+		if a.IsNil() || b.IsNil() {
+			return a.IsNil() && b.IsNil()
+		}
+		return equal(a.Elem(), b.Elem())
+	case a.Kind() == reflect.Struct:
+		for _, f := range fieldsOf(a.Type()) {
+			av, bv := a.FieldByIndex(f.index), b.FieldByIndex(f.index)
+			if none := isEmpty(av); none != isEmpty(bv) || !none && !equal(av, bv) {
+				return false
+			}
+		}
+		return true
+	case a.Kind() == reflect.Slice:
+		if a.Len() != b.Len() {
+			return false
+		}
+		for i := range a.Len() {
+			if !equal(a.Index(i), b.Index(i)) {
+				return false
+			}
+		}
+		return true
+	case a.Kind() == reflect.String && a.String() == b.String():
+		return true
+	}
+	return bytes.Equal(appendCanonical(nil, a), appendCanonical(nil, b))
 }
 
 // PorchTask is the task as a PackageRevision has it, of a type that it can have.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"math"
+	"path"
 	"reflect"
 	"strings"
 
@@ -234,13 +235,20 @@ func workNames(is func(*work) bool) []string {
 
 func anyWork(*work) bool { return true }
 
-// CheckTarget says what is wrong with a task's target, a path below the declaring
-// package. The error is an [fn.ResultError] with no object and no field.
-func CheckTarget(target string) error {
-	if why := checkSubpath(target); why != "" {
-		return &fn.ResultError{Result: fn.Result{Message: quote(target) + " " + why, Severity: fn.Error}}
+// CheckTarget says what is wrong with a target of the task, a path below the
+// declaring package. The error is an [fn.ResultError] with no object and no field.
+func (s *TaskSpec) CheckTarget(target string) error {
+	why := checkSubpath(target)
+	switch s.Type {
+	case WorkInit, WorkClone, WorkEdit:
+		if name := path.Base(target); why == "" && name != "." && !isLabel(name) {
+			why = "names the package " + quote(name) + ", which " + labelRule
+		}
 	}
-	return nil
+	if why == "" {
+		return nil
+	}
+	return &fn.ResultError{Result: fn.Result{Message: quote(target) + " " + why, Severity: fn.Error}}
 }
 
 // validate checks the task found at field; deep is as in PlanSpec.validate.
@@ -256,7 +264,7 @@ func (s *TaskSpec) validate(p *problems, field string, deep int) {
 	case err != nil:
 		p.join(At(err, &p.ref, field+".target"))
 	case len(bindings) == 0:
-		p.join(At(CheckTarget(s.Target), &p.ref, field+".target"))
+		p.join(At(s.CheckTarget(s.Target), &p.ref, field+".target"))
 	default:
 		for _, b := range bindings {
 			if b.Task != planName {

@@ -407,8 +407,10 @@ func (r *run) wait(n *node) string {
 		return n.why.reason // a retry or interruption
 	}
 	var names []string
+	named := map[*node]bool{} // for its end and for an output of it
 	for _, p := range n.needs {
-		if !p.state.Ended() {
+		if !p.state.Ended() && !named[p] {
+			named[p] = true
 			names = append(names, p.step.Name)
 		}
 	}

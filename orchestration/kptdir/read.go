@@ -3,7 +3,6 @@ package kptdir
 import (
 	"cmp"
 	"context"
-	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -42,7 +41,12 @@ func read(ctx context.Context, root *os.Root, limits Limits) (kptpkg.Tree, error
 		// more than there are processors: a disk answers several at a time
 		idle: make(chan struct{}, 4*runtime.GOMAXPROCS(0)),
 	}
-	if err := r.dir(ctx, root, ".", ""); err != nil {
+	top, err := openFolder(root)
+	if err != nil {
+		return kptpkg.Tree{}, failed("", "open", err)
+	}
+	defer top.Close()
+	if err := r.dir(ctx, top, ""); err != nil {
 		return kptpkg.Tree{}, err
 	}
 	return kptpkg.NewTree(r.files...)
@@ -59,25 +63,27 @@ type reader struct {
 	files []*kptpkg.File
 }
 
-// dir reads the directory name of parent, whose path in the tree is rel.
-// Directories are opened one below the other, so no path is walked twice and
-// none leads outside.
-func (r *reader) dir(ctx context.Context, parent *os.Root, name, rel string) error {
-	root, err := parent.OpenRoot(name)
-	if err != nil {
-		return failed(rel, "open", err)
-	}
-	defer root.Close()
-	files, dirs, err := r.list(ctx, root, rel)
+// dir reads a directory, whose path in the tree is rel. Directories are opened
+// one below the other, so no path is walked twice and none leads outside.
+func (r *reader) dir(ctx context.Context, in folder, rel string) error {
+	files, dirs, err := r.list(ctx, in, rel)
 	if err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for batch := range slices.Chunk(files, 32) {
-		r.spawn(group, func() error { return r.readFiles(ctx, root, rel, batch) })
+		r.spawn(group, func() error { return r.readFiles(ctx, in, rel, batch) })
 	}
 	for _, d := range dirs {
-		r.spawn(group, func() error { return r.dir(ctx, root, d, path.Join(rel, d)) })
+		r.spawn(group, func() error {
+			p := path.Join(rel, d)
+			sub, err := in.folder(d)
+			if err != nil {
+				return failed(p, "open", err)
+			}
+			defer sub.Close()
+			return r.dir(ctx, sub, p)
+		})
 	}
 	return group.Wait()
 }
@@ -98,14 +104,9 @@ func (r *reader) spawn(group *errgroup.Group, do func() error) {
 }
 
 // list returns what a directory holds of the tree.
-func (r *reader) list(ctx context.Context, root *os.Root, rel string) (files []fs.DirEntry, dirs []string, err error) {
-	f, err := root.Open(".")
-	if err != nil {
-		return nil, nil, failed(rel, "open", err)
-	}
-	defer f.Close()
+func (r *reader) list(ctx context.Context, in folder, rel string) (files []fs.DirEntry, dirs []string, err error) {
 	for {
-		entries, err := f.ReadDir(1024)
+		entries, err := in.list(1024)
 		if err == io.EOF {
 			return files, dirs, nil
 		}
@@ -118,7 +119,7 @@ func (r *reader) list(ctx context.Context, root *os.Root, rel string) (files []f
 		for _, e := range entries {
 			p := path.Join(rel, e.Name())
 			if foreign(e.Name()) {
-				if err := refuseUnfinished(root, rel, e); err != nil {
+				if err := refuseUnfinished(in, rel, e); err != nil {
 					return nil, nil, err
 				}
 				continue
@@ -157,24 +158,21 @@ func (r *reader) admit(p, rel string, e fs.DirEntry) error {
 
 // refuseUnfinished refuses a directory inside the tree that a crash has left
 // half written: only an Open of that directory may finish it.
-func refuseUnfinished(root *os.Root, rel string, e fs.DirEntry) error {
-	if rel == "" || e.Name() != stageName || !e.IsDir() {
-		return nil
-	}
-	if _, err := root.Lstat(manifestPath); errors.Is(err, fs.ErrNotExist) {
+func refuseUnfinished(in folder, rel string, e fs.DirEntry) error {
+	if rel == "" || e.Name() != stageName || !e.IsDir() || !in.has(manifestPath) {
 		return nil
 	}
 	return refuse(rel, "a write of this directory was not finished, or still goes on: wait for it, or run stoop on this directory first")
 }
 
 // readFiles reads some of the files of one directory.
-func (r *reader) readFiles(ctx context.Context, root *os.Root, rel string, entries []fs.DirEntry) error {
+func (r *reader) readFiles(ctx context.Context, in folder, rel string, entries []fs.DirEntry) error {
 	files := make([]*kptpkg.File, 0, len(entries))
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		f, err := r.file(root, e, path.Join(rel, e.Name()))
+		f, err := r.file(in, e, path.Join(rel, e.Name()))
 		if err != nil {
 			return err
 		}
@@ -186,9 +184,9 @@ func (r *reader) readFiles(ctx context.Context, root *os.Root, rel string, entri
 	return nil
 }
 
-func (r *reader) file(root *os.Root, e fs.DirEntry, p string) (*kptpkg.File, error) {
+func (r *reader) file(in folder, e fs.DirEntry, p string) (*kptpkg.File, error) {
 	if e.Type() == fs.ModeSymlink {
-		target, err := root.Readlink(e.Name())
+		target, err := in.readlink(e.Name())
 		if err != nil {
 			return nil, failed(p, "read link", err)
 		}
@@ -197,30 +195,25 @@ func (r *reader) file(root *os.Root, e fs.DirEntry, p string) (*kptpkg.File, err
 		}
 		return kptpkg.NewFile(p, kptpkg.Symlink, []byte(filepath.ToSlash(target))), nil
 	}
-	// without blocking, should it have become a fifo since it was listed
-	f, err := root.OpenFile(e.Name(), os.O_RDONLY|openNonblock, 0)
+	f, mode, size, err := in.open(e.Name())
 	if err != nil {
 		return nil, failed(p, "open", err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, failed(p, "open", err)
-	}
-	if !info.Mode().IsRegular() {
+	if !mode.IsRegular() {
 		return nil, refuse(p, "changed while it was read: run stoop again")
 	}
-	if err := r.account(p, info.Size()); err != nil {
+	if err := r.account(p, size); err != nil {
 		return nil, err
 	}
-	content := make([]byte, info.Size()+1) // one more, to see that it ends there
-	switch n, err := io.ReadFull(f, content); {
+	content := make([]byte, size+1) // one more, to see that it ends there
+	switch n, err := io.ReadAtLeast(f, content, max(int(size), 1)); {
 	case err != nil && err != io.EOF && err != io.ErrUnexpectedEOF:
 		return nil, failed(p, "read", err)
-	case int64(n) != info.Size():
+	case int64(n) != size:
 		return nil, refuse(p, "changed while it was read: run stoop again")
 	}
-	return kptpkg.NewFile(p, modeOf(info.Mode()), content[:info.Size():info.Size()]), nil
+	return kptpkg.NewFile(p, modeOf(mode), content[:size:size]), nil
 }
 
 // account counts the bytes of a file against the limits.
