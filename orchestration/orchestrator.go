@@ -76,8 +76,8 @@ type Options struct {
 type Report struct {
 	// Jobs are the orders, in the order of their files.
 	Jobs []Job
-	// Results is all there is to say, notes about the workspace first, then
-	// job by job. Every error is among them.
+	// Results is all there is to say: what came of plans, notes about the
+	// workspace, then job by job and task by task. Every error is among them.
 	Results []fn.Result
 	// Tasks are the tasks of plans and those by themselves, as declared, those
 	// inside of compound tasks after them.
@@ -209,8 +209,8 @@ func (r *run) finish() (kptpkg.Tree, *Report, error) {
 		report.Results = append(report.Results, results...)
 		report.Jobs = append(report.Jobs, Job{Revision: j.revision, Target: j.target, Action: j.action, Results: results, Err: j.err})
 	}
-	results, failed := r.planResults()
-	report.Results = slices.Concat(report.Results, results, r.unresolved())
+	news, results, failed := r.planResults()
+	report.Results = slices.Concat(news, report.Results, results, r.unresolved())
 	for _, err := range failed {
 		report.Results = append(report.Results, fn.ResultsOf(err)...)
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/stoop-dev/stoop/fn"
+	"github.com/stoop-dev/stoop/orchestration/agent"
 	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/dag"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
@@ -90,6 +91,8 @@ type planner struct {
 	ranBy map[string]bool     // plans that a compound runs
 	errs  []error
 	count int
+	// schemas are those that were checked, by their JSON, and what is wrong
+	schemas map[string]error
 
 	reaches int     // see reach
 	queue   []*work // of reach, to be used again
@@ -120,7 +123,7 @@ const (
 // preparePlans makes the plans and the tasks by themselves. What is wrong with
 // any of them is an error, and nothing may run.
 func (r *run) preparePlans() error {
-	b := &planner{run: r, tasks: map[string][]*order{}, plans: map[string]*order{}, ranBy: map[string]bool{}}
+	b := &planner{run: r, schemas: map[string]error{}, tasks: map[string][]*order{}, plans: map[string]*order{}, ranBy: map[string]bool{}}
 	seen := map[string]*order{}
 	for _, o := range r.found.plans {
 		ref := o.object.Ref()
@@ -446,13 +449,66 @@ func (b *planner) connect(w *work) {
 	if t := w.target(); t != "" && t != "." && strings.HasPrefix(w.file, t+"/") {
 		b.refuse(w.order, codeConflict, w.field+".target", "the object is inside its own target %q, where it would become content: move the file out, or make the target \".\"", w.spec.Target)
 	}
+	if a := w.spec.Atomic; a != nil && a.Schema != nil {
+		b.checkSchema(w, "atomic.schema", a.Schema)
+	}
+	if l := w.spec.LLMCall; l != nil && l.Schema != nil {
+		b.checkSchema(w, "llm_call.schema", l.Schema)
+	}
 	if w.inner != nil {
 		b.connectAll(w.inner)
+		b.checkParams(w)
 		for _, bd := range api.BindingsIn(w.inner.spec.Outputs) {
 			at := strings.TrimSuffix(w.inner.specField()+".outputs."+bd.Field, ".")
 			if bd.Task != "plan" && w.inner.byName[bd.Task] == nil {
 				b.refuse(w.inner.order, codeBinding, at, "{{%s}}: the plan has no task %q%s", bd.Binding, bd.Task, nearest(bd.Task, slices.Collect(maps.Keys(w.inner.byName))))
 			}
+		}
+	}
+}
+
+// checkSchema refuses a schema that no answer can be checked by.
+func (b *planner) checkSchema(w *work, field string, schema map[string]any) {
+	text := inputText(schema) // many tasks may have the same
+	err, known := b.schemas[text]
+	if !known {
+		err = agent.CheckSchema(schema)
+		b.schemas[text] = err
+	}
+	if err != nil {
+		b.refuse(w.order, "E5303", w.field+"."+field, "can't be used: %s", err)
+	}
+}
+
+// checkParams refuses params of a compound task that its plan neither has nor
+// uses: they are misspelt, and something else would quietly stand in their place.
+func (b *planner) checkParams(w *work) {
+	p := w.inner
+	known := make(map[string]bool, len(p.spec.Params))
+	for key := range p.spec.Params {
+		known[key] = true
+	}
+	use := func(bd api.Binding) {
+		if bd.Task == "plan" && bd.Path[0] == "params" {
+			key, _ := bd.Path[1].(string)
+			known[key] = true
+		}
+	}
+	for _, in := range p.works {
+		for _, bd := range in.bindings {
+			use(bd.Binding)
+		}
+		found, _ := api.Bindings(in.spec.Target)
+		for _, bd := range found {
+			use(bd)
+		}
+	}
+	for _, bd := range api.BindingsIn(p.spec.Outputs) {
+		use(bd.Binding)
+	}
+	for _, key := range slices.Sorted(maps.Keys(w.spec.Compound.Params)) {
+		if !known[key] {
+			b.refuse(w.order, codeBinding, w.field+".compound.params."+key, "the plan has no param %q%s, and no task of it uses one", key, nearest(key, slices.Collect(maps.Keys(known))))
 		}
 	}
 }

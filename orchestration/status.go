@@ -343,11 +343,9 @@ func firstLine(err error) string {
 	return line
 }
 
-// planResults is what there is to say about plans and tasks, and the error of
-// those that failed.
-func (r *run) planResults() ([]fn.Result, []error) {
-	var out []fn.Result
-	var errs []error
+// planResults is what there is to say about plans and tasks, what came of plans
+// by itself, and the errors of those that failed.
+func (r *run) planResults() (news, out []fn.Result, errs []error) {
 	fail := func(w *work) {
 		err := w.state.Err
 		if de, ok := errors.AsType[*dag.Error](err); ok && de.Err != nil && de.Code != dag.RetriesExhausted {
@@ -396,7 +394,7 @@ func (r *run) planResults() ([]fn.Result, []error) {
 			if p.allClean() {
 				continue
 			}
-			out = append(out, res)
+			news = append(news, res)
 		case dag.Failed, dag.Cancelled:
 			res.Severity = fn.Error
 			res.Tags = map[string]string{api.CodeTag: string(cmp.Or(p.state.Code, dag.StepsFailed))}
@@ -411,10 +409,10 @@ func (r *run) planResults() ([]fn.Result, []error) {
 				errs = append(errs, &fn.ResultError{Result: res})
 				continue
 			}
-			out = append(out, res)
+			news = append(news, res)
 		}
 	}
-	return out, errs
+	return news, out, errs
 }
 
 // allClean says whether there was nothing to do.

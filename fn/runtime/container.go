@@ -56,9 +56,10 @@ type Container struct {
 	// Processes limits the processes and threads of each container, by default
 	// 1024. Below zero is no limit.
 	Processes int
-	// Timeout, Grace and MaxOutput are as for Exec. Pulling counts.
+	// Timeout, Grace, Kill and MaxOutput are as for Exec. Pulling counts.
 	Timeout   time.Duration
 	Grace     time.Duration
+	Kill      <-chan struct{}
 	MaxOutput int
 }
 
@@ -261,7 +262,7 @@ func (c *Container) run(ctx context.Context, call *fn.Call, engine, image string
 	name := "stoop-" + strings.ToLower(rand.Text())
 	p := process{
 		path: engine, args: append([]string{engine}, c.args(image, name)...), env: os.Environ(),
-		timeout: c.Timeout, grace: c.Grace, maxOutput: c.MaxOutput,
+		timeout: c.Timeout, grace: c.Grace, kill: c.Kill, maxOutput: c.MaxOutput,
 	}
 	out, err := p.run(ctx, in)
 	// as kpt shows it: docker's last line feed isn't the function's

@@ -39,6 +39,9 @@ type Exec struct {
 	// Grace is the time between asking a process to end and killing it, by
 	// default 10 seconds.
 	Grace time.Duration
+	// Kill, when closed, ends that time for all that were asked to end; nil:
+	// nobody is in such a hurry.
+	Kill <-chan struct{}
 	// MaxOutput limits the answer, in bytes, by default 256 MiB.
 	MaxOutput int
 	// Memory and CPU limit what one function may use: bytes of data, CPU time
@@ -165,7 +168,7 @@ func (e *Exec) run(ctx context.Context, call *fn.Call, name, path, digest string
 	}
 	p := process{
 		path: path, args: argv, dir: e.Dir, env: execEnv(os.Environ()),
-		timeout: e.Timeout, grace: e.Grace, maxOutput: e.MaxOutput,
+		timeout: e.Timeout, grace: e.Grace, kill: e.Kill, maxOutput: e.MaxOutput,
 		limits: limits{memory: e.Memory, cpu: e.CPU, processes: max(orDefault(e.Processes, defaultUserProcesses), 0)},
 	}
 	if digest != "" {

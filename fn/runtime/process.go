@@ -31,9 +31,10 @@ type process struct {
 	env   []string
 	files []*os.File // inherited, from descriptor 3 on
 
-	timeout   time.Duration // 0: defaultTimeout
-	grace     time.Duration // from the first request to end until it is killed; 0: defaultGrace
-	maxOutput int           // bytes of standard output; 0: defaultMaxOutput
+	timeout   time.Duration   // 0: defaultTimeout
+	grace     time.Duration   // from the first request to end until it is killed; 0: defaultGrace
+	kill      <-chan struct{} // when closed there is no grace; nil: there is
+	maxOutput int             // bytes of standard output; 0: defaultMaxOutput
 	limits    limits
 }
 
@@ -63,8 +64,16 @@ func (p process) run(ctx context.Context, stdin []byte) (*output, error) {
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	ownGroup(cmd)
 	var killer *time.Timer
+	ended := make(chan struct{})
 	cmd.Cancel = func() error {
 		killer = time.AfterFunc(grace, func() { killGroup(cmd) })
+		go func() {
+			select {
+			case <-p.kill:
+				killGroup(cmd)
+			case <-ended:
+			}
+		}()
 		return endGroup(cmd)
 	}
 	cmd.WaitDelay = grace + time.Second // for pipes that something outside the group holds
@@ -79,6 +88,7 @@ func (p process) run(ctx context.Context, stdin []byte) (*output, error) {
 	}
 	close(limited)
 	err := cmd.Wait()
+	close(ended)
 	if killer != nil {
 		killer.Stop()
 	}

@@ -47,7 +47,8 @@ type app struct {
 	out, err io.Writer
 	screen   io.Writer // err as it is, for what cleans its text itself
 	getenv   func(string) string
-	args     []string // of the command line
+	kill     <-chan struct{} // closed when what was cancelled is to end at once
+	args     []string        // of the command line
 	perms    permissions
 	runtimes runtimeFlags
 	sources  sourceFlags
@@ -57,10 +58,13 @@ type app struct {
 // differences found, where differences are what was asked for), 2 wrong usage,
 // 130 cancelled.
 func Main(args []string, in io.Reader, out, errw io.Writer, getenv func(string) string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the process
-	a := &app{in: in, out: out, err: plain{errw}, screen: errw, getenv: getenv}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	kill, stop := make(chan struct{}), make(chan struct{})
+	defer close(stop)
+	go obeySignals(cancel, kill, stop)
+	a := &app{in: in, out: out, err: plain{errw}, screen: errw, getenv: getenv, kill: kill}
+	a.runtimes.kill = kill
 	err := a.execute(ctx, args)
 	if err == nil {
 		return 0
@@ -77,6 +81,22 @@ func Main(args []string, in io.Reader, out, errw io.Writer, getenv func(string) 
 		return ee.code
 	}
 	return exitFailed
+}
+
+// obeySignals cancels at the first interrupt or SIGTERM and kills at the second;
+// the third one ends the process, as does any after stop.
+func obeySignals(cancel func(), kill chan<- struct{}, stop <-chan struct{}) {
+	sigs := make(chan os.Signal, 2)
+	signal.Notify(sigs, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(sigs)
+	for _, obey := range []func(){cancel, func() { close(kill) }} {
+		select {
+		case <-sigs:
+			obey()
+		case <-stop:
+			return
+		}
+	}
 }
 
 func (a *app) execute(ctx context.Context, args []string) error {

@@ -37,7 +37,8 @@ alone; a plan that was interrupted goes on where it was. With a FILE only the
 orders in it are carried out; its directory is the nearest one with a Kptfile.
 
 The first interrupt (or SIGTERM) cancels what runs, lets the finally tasks of
-plans run, and writes what is done; the second one ends the process.`,
+plans run, and writes what is done; the second one kills what still runs, finally
+tasks too, and writes what is done.`,
 		Args: exactArgs(1, "one directory or file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.run(cmd.Context(), args[0], f)
@@ -83,7 +84,7 @@ func (a *app) run(ctx context.Context, name string, f runFlags) error {
 	if err != nil {
 		return err
 	}
-	opts := orchestration.Options{OnConflict: settle.OnConflict, Resolve: settle.Resolve}
+	opts := orchestration.Options{OnConflict: settle.OnConflict, Resolve: settle.Resolve, Kill: a.kill}
 	if err := f.plans.options(&opts, a.getenv); err != nil {
 		return err
 	}

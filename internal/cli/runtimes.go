@@ -29,6 +29,7 @@ type runtimeFlags struct {
 	config     string
 	lenient    bool
 	limits     limits
+	kill       <-chan struct{} // see app
 }
 
 // limits are what one call of a function may use. Zero is no limit, for timeout
@@ -78,7 +79,7 @@ func (f *runtimeFlags) chain(p *permissions, l limits, only []string) (r runtime
 		case "exec":
 			r = append(r, &runtime.Exec{
 				Allow: p.exec, AllowAny: slices.Contains(p.exec, anyValue),
-				Timeout: l.timeout, Memory: int64(l.memory), CPU: l.cpu, Processes: int(l.processes),
+				Timeout: l.timeout, Memory: int64(l.memory), CPU: l.cpu, Processes: int(l.processes), Kill: f.kill,
 			})
 		case "grpc":
 			if f.runner == "" {
@@ -93,7 +94,7 @@ func (f *runtimeFlags) chain(p *permissions, l limits, only []string) (r runtime
 		case "container":
 			r = append(r, &runtime.Container{
 				Allow: p.container, AllowAny: slices.Contains(p.container, anyValue),
-				Engine: f.engine, Pull: pull, Timeout: l.timeout, Memory: int64(l.memory), CPUs: l.cpus, Processes: int(l.processes),
+				Engine: f.engine, Pull: pull, Timeout: l.timeout, Memory: int64(l.memory), CPUs: l.cpus, Processes: int(l.processes), Kill: f.kill,
 			})
 		}
 	}

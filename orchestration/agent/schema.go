@@ -28,6 +28,13 @@ type schema struct {
 	parts map[string]*jsonschema.Resolved // by pointer, those that locate needed
 }
 
+// CheckSchema says why answers can't be asked to be as a schema says, nil if they
+// can.
+func CheckSchema(m map[string]any) error {
+	_, err := newSchema(m)
+	return err
+}
+
 // newSchema checks and compiles m.
 func newSchema(m map[string]any) (*schema, error) {
 	text, err := marshal(m)
@@ -48,6 +55,10 @@ func newSchema(m map[string]any) (*schema, error) {
 		return nil, err
 	}
 	compiled, err := s.parse(nil)
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		at := wrong.Field[strings.LastIndexByte(wrong.Field, '.')+1:]
+		return nil, fmt.Errorf("a %s stands where %s has something else", wrong.Value, at)
+	}
 	if err != nil {
 		return nil, err
 	}
