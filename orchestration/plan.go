@@ -513,6 +513,20 @@ func (b *planner) checkParams(w *work) {
 	}
 }
 
+// limited says whether a plan that the task is in bounds a class.
+func (w *work) limited(class string) bool {
+	for p := w.plan; p != nil; {
+		if slices.ContainsFunc(p.spec.Limits, func(l api.ClassLimit) bool { return l.Class == class }) {
+			return true
+		}
+		if p.outer == nil {
+			return false
+		}
+		p = p.outer.plan
+	}
+	return false
+}
+
 // specField is where in its object the plan's spec is.
 func (p *plan) specField() string {
 	if p.outer != nil && p.outer.spec.Compound.Plan != nil {

@@ -12,6 +12,7 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/fn/runtime"
@@ -350,15 +351,35 @@ func (w *work) about(err error) error {
 		return nil
 	}
 	re, ok := errors.AsType[*fn.ResultError](err)
+	if ref := w.asRevision(re); ref != nil {
+		return &fn.ResultError{Result: w.tagged(inPlace(*ref, w.file, w.index)), Err: err}
+	}
 	if !ok || re.Result.ResourceRef == nil || *re.Result.ResourceRef != *w.object.Ref() {
 		res := fn.Result{Message: err.Error(), Severity: fn.Error, ResourceRef: w.object.Ref(), Field: &fn.Field{Path: w.field}}
-		return &fn.ResultError{Result: w.tagged(at2(res, w.file, w.index)), Err: err}
+		return &fn.ResultError{Result: w.tagged(inPlace(res, w.file, w.index)), Err: err}
 	}
-	return &fn.ResultError{Result: w.tagged(at2(re.Result, w.file, w.index)), Err: err}
+	return &fn.ResultError{Result: w.tagged(inPlace(re.Result, w.file, w.index)), Err: err}
 }
 
-// at2 gives a result a place, unless it has one.
-func at2(res fn.Result, file string, index int) fn.Result {
+// asRevision makes an error about the task as the PackageRevision that it was for
+// what did the work one about the task; nil if it isn't such an error.
+func (w *work) asRevision(re *fn.ResultError) *fn.Result {
+	if re == nil || re.Result.ResourceRef == nil || re.Result.ResourceRef.Kind != "PackageRevision" || re.Result.ResourceRef.Name != w.name {
+		return nil
+	}
+	res := re.Result
+	res.ResourceRef = w.object.Ref()
+	res.Message = strings.ReplaceAll(res.Message, "another target with annotation "+api.TargetAnnotation, "another target")
+	field := ""
+	if res.Field != nil {
+		field = strings.TrimPrefix(res.Field.Path, "spec.tasks[0]")
+	}
+	res.Field = &fn.Field{Path: w.field + field}
+	return &res
+}
+
+// inPlace gives a result a place, unless it has one.
+func inPlace(res fn.Result, file string, index int) fn.Result {
 	if res.File == nil {
 		res.File = &fn.File{Path: file, Index: index}
 	}
@@ -479,6 +500,7 @@ func (w *work) revision(spec *api.TaskSpec, pkg kptpkg.Tree) *api.PackageRevisio
 			pr.Spec.PackageName = k.Metadata.Name
 		}
 	}
+	pr.Metadata.Annotations = map[string]string{api.TargetAnnotation: w.target()}
 	if t, ok := spec.PorchTask(); ok {
 		pr.Spec.Tasks = []api.Task{t}
 	}

@@ -81,7 +81,13 @@ func (w *watchFlags) start(a *app, opts *orchestration.Options, name, taken stri
 		return nil, err
 	}
 	opts.Begin = func(steps []string) {
-		s.events.PlanStarted(len(steps))
+		tasks := 0
+		for _, step := range steps {
+			if strings.ContainsAny(step, "/:") { // else it is a plan
+				tasks++
+			}
+		}
+		s.events.PlanStarted(tasks)
 		if live && hasTasks(steps) {
 			s.style = progress.StyleFor(a.screen, a.getenv)
 			s.live = progress.NewLive(a.screen, s.style, steps)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"math"
 	"path"
 	"reflect"
@@ -235,10 +236,16 @@ func workNames(is func(*work) bool) []string {
 
 func anyWork(*work) bool { return true }
 
+// maxTargetDepth leaves a package some of the depth that a directory may have.
+const maxTargetDepth = 50
+
 // CheckTarget says what is wrong with a target of the task, a path below the
 // declaring package. The error is an [fn.ResultError] with no object and no field.
 func (s *TaskSpec) CheckTarget(target string) error {
 	why := checkSubpath(target)
+	if why == "" && strings.Count(target, "/") >= maxTargetDepth {
+		why = fmt.Sprintf("is more than %d directories deep", maxTargetDepth)
+	}
 	switch s.Type {
 	case WorkInit, WorkClone, WorkEdit:
 		if name := path.Base(target); why == "" && name != "." && !isLabel(name) {
