@@ -438,6 +438,9 @@ func (b *planner) connect(w *work) {
 	for _, bd := range w.bindings {
 		b.checkBinding(w, bd)
 	}
+	if c := w.spec.Class; c != "" && !w.limited(c) {
+		b.refuse(w.order, "E5303", w.field+".class", "no plan around the task has a limit for class %s: add it to spec.limits, or take the class out", c)
+	}
 	if w.target() == ordersDir || strings.HasPrefix(w.target(), ordersDir+"/") {
 		b.refuse(w.order, codeConflict, w.field+".target", "target %q is where stoop keeps objects of its own: choose another", w.target())
 	}
