@@ -1,0 +1,214 @@
+package orchestration
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/stoop-dev/stoop/fn"
+	"github.com/stoop-dev/stoop/internal/yamldoc"
+	"github.com/stoop-dev/stoop/orchestration/api"
+	"github.com/stoop-dev/stoop/orchestration/dag"
+	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+	"sigs.k8s.io/kustomize/kyaml/utils"
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// mock is an attempt in which nothing is done.
+func (w *work) mock(a *attempt) (dag.Result, error) {
+	m := w.spec.Mock
+	if m != nil && m.Fail != "" {
+		return dag.Result{}, dag.Mark(dag.Permanent, w.fail(string(dag.Orchestration), "mock.fail", m.Fail, nil))
+	}
+	outputs := map[string]any{}
+	names, _ := w.outputNames()
+	for _, name := range names {
+		outputs[name] = zeroOf(w.outputType(name))
+	}
+	if m != nil {
+		maps.Copy(outputs, m.Outputs)
+	}
+	a.done, a.outputs = true, outputs
+	return dag.Result{Outputs: outputs}, nil
+}
+
+// outputType is the declared type of an output, empty when there is none.
+func (w *work) outputType(name string) string {
+	if o, ok := w.spec.Outputs[name]; ok {
+		return o.Type
+	}
+	var schema map[string]any
+	switch w.spec.Type {
+	case api.WorkAtomic:
+		schema = w.spec.Atomic.Schema
+	case api.WorkLLMCall:
+		schema = w.spec.LLMCall.Schema
+	}
+	props, _ := schema["properties"].(map[string]any)
+	prop, _ := props[name].(map[string]any)
+	t, _ := prop["type"].(string)
+	return t
+}
+
+// zeroOf is the zero value of a type, in the words of JSON Schema.
+func zeroOf(t string) any {
+	switch t {
+	case "integer":
+		return int64(0)
+	case "number":
+		return float64(0)
+	case "boolean":
+		return false
+	case "array":
+		return []any{}
+	case "object":
+		return map[string]any{}
+	}
+	return ""
+}
+
+// harvest takes a function's outputs from what it returned: TaskResponse items,
+// which are no part of the package, and the fields and results that the task
+// names.
+func (w *work) harvest(pkg kptpkg.Tree, out *Outcome) (kptpkg.Tree, map[string]any, error) {
+	outputs := map[string]any{}
+	wanted := map[string][]string{} // outputs by the kind of the item they are in
+	for name, o := range w.spec.Outputs {
+		if o.From == nil {
+			continue
+		}
+		if o.From.Result != "" {
+			if v, ok := resultValue(out.Results, o.From.Result); ok {
+				outputs[name] = v
+			}
+			continue
+		}
+		wanted[o.From.Kind] = append(wanted[o.From.Kind], name)
+	}
+	found := map[string]string{} // where an output was found
+	for _, p := range pkg.Paths() {
+		f := pkg.File(p)
+		if !f.IsYAML() || f.Text() != nil && len(wanted) == 0 {
+			continue // read from disk as it is: no answer of the function
+		}
+		var kept []*yamldoc.Doc
+		for _, d := range f.Docs() {
+			root, err := d.Root()
+			if err != nil || root == nil {
+				kept = append(kept, d)
+				continue
+			}
+			n := yaml.NewRNode(root)
+			if w.spec.Type == api.WorkToolCall && n.GetKind() == "TaskResponse" && n.GetApiVersion() == api.StoopV1Alpha1 {
+				v, err := api.Value(root)
+				if err != nil {
+					return pkg, nil, err
+				}
+				if given, ok := v.(map[string]any)["outputs"].(map[string]any); ok {
+					for k, v := range given {
+						if o, declared := w.spec.Outputs[k]; !declared || o.From == nil {
+							outputs[k] = v
+						}
+					}
+				}
+				continue
+			}
+			kept = append(kept, d)
+			for _, name := range wanted[n.GetKind()] {
+				from := w.spec.Outputs[name].From
+				if from.Name != "" && from.Name != kptpkg.Name(root) {
+					continue
+				}
+				if first, twice := found[name]; twice {
+					return pkg, nil, dag.Mark(dag.Permanent, w.fail(codeBinding, "outputs."+name+".from", fmt.Sprintf("there is more than one %s (in %s and %s): name the one that is meant", from.Kind, first, p), nil))
+				}
+				v, ok, err := fieldValue(root, from.Field)
+				if err != nil {
+					return pkg, nil, dag.Mark(dag.Permanent, w.fail(codeBinding, "outputs."+name+".from.field", err.Error(), err))
+				}
+				if ok {
+					found[name] = p
+					outputs[name] = v
+				}
+			}
+		}
+		if len(kept) == len(f.Docs()) {
+			continue
+		}
+		pkg = pkg.Without(p)
+		if len(kept) > 0 {
+			var err error
+			if pkg, err = pkg.With(f.WithDocs(kept...)); err != nil {
+				return pkg, nil, err
+			}
+		}
+	}
+	return pkg, outputs, nil
+}
+
+// fieldValue is the value of a field of an object, ok says whether it has one.
+func fieldValue(root *yaml.Node, field string) (v any, ok bool, err error) {
+	n, err := yaml.NewRNode(root).Pipe(yaml.Lookup(utils.SmarterPathSplitter(field, ".")...))
+	if err != nil || n == nil {
+		return nil, false, err
+	}
+	v, err = api.Value(n.YNode())
+	return v, err == nil, err
+}
+
+// resultValue is the value that a function reported about a field.
+func resultValue(results []fn.Result, field string) (any, bool) {
+	for _, res := range results {
+		switch {
+		case res.Field == nil || res.Field.Path != field:
+		case res.Field.ProposedValue != nil:
+			return normal(res.Field.ProposedValue), true
+		case res.Field.CurrentValue != nil:
+			return normal(res.Field.CurrentValue), true
+		default:
+			return res.Message, true
+		}
+	}
+	return nil, false
+}
+
+// normal is a value with the types that outputs have.
+func normal(v any) any {
+	n, err := api.Value(api.ValueNode(v))
+	if err != nil {
+		return v
+	}
+	return n
+}
+
+// checkOutputs returns the outputs that the task declares; what is missing or of
+// another type is an error.
+func (w *work) checkOutputs(outputs map[string]any) (map[string]any, error) {
+	for _, name := range slices.Sorted(maps.Keys(w.spec.Outputs)) {
+		o := w.spec.Outputs[name]
+		v, ok := outputs[name]
+		switch {
+		case !ok && !o.Optional:
+			return nil, w.fail(codeMissing, "outputs."+name, "the task yielded no such output: correct where it comes from, or make it optional", nil)
+		case ok:
+			if err := o.Check(v); err != nil {
+				return nil, w.fail(codeBinding, "outputs."+name+".type", err.Error(), err)
+			}
+		}
+	}
+	size := 0
+	for _, name := range slices.Sorted(maps.Keys(outputs)) {
+		size += len(name) + len(inputText(outputs[name]))
+	}
+	if size > maxOutputs {
+		return nil, dag.Mark(dag.Permanent, w.fail(codeBinding, "outputs", fmt.Sprintf("the outputs take %d bytes, more than %d: keep such values in a file of a package", size, maxOutputs), nil))
+	}
+	if len(outputs) == 0 {
+		return nil, nil
+	}
+	return outputs, nil
+}
+
+// maxOutputs bounds what a task hands on, in bytes of JSON: it is kept in the
+// status.
+const maxOutputs = 64 << 10

@@ -1,0 +1,244 @@
+package orchestration
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+
+	"github.com/stoop-dev/stoop/fn/runtime"
+	"github.com/stoop-dev/stoop/orchestration/agent"
+	"github.com/stoop-dev/stoop/orchestration/api"
+	"github.com/stoop-dev/stoop/orchestration/dag"
+	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+	"github.com/stoop-dev/stoop/orchestration/merge"
+	"github.com/stoop-dev/stoop/orchestration/task"
+	"sigs.k8s.io/kustomize/kyaml/yaml"
+)
+
+// perform does the work on a package, and returns that with the task's outputs.
+func (r *run) perform(ctx context.Context, w *work, a *attempt, spec *api.TaskSpec, pkg kptpkg.Tree) (kptpkg.Tree, map[string]any, error) {
+	switch spec.Type {
+	case api.WorkApprove:
+		return pkg, map[string]any{"by": spec.Approve.By}, nil
+	case api.WorkAtomic, api.WorkLLMCall:
+		outputs, err := r.ask(ctx, w, spec)
+		return pkg, outputs, err
+	}
+	d := &draft{pkg}
+	pr := w.revision(spec, pkg)
+	in := workspace{
+		revisions: r.localTo(w), registered: r.registered, unseen: r.opts.Unseen,
+		onConflict: r.opts.OnConflict, resolve: resolutionsAt(r.opts.Resolve, w.target()), dir: w.target(),
+	}
+	if l := spec.Resources; l != nil {
+		in.limits = runtime.Limits{Memory: l.MemoryBytes(), CPUs: l.CPUs(), CPU: l.CPUTime.Value(), Processes: l.Processes}
+	}
+	if u := spec.Upgrade; u != nil && in.onConflict == "" {
+		in.onConflict = merge.Policy(u.OnConflict)
+	}
+	job := &task.Job{Revision: pr}
+	kind, _ := task.Find(string(spec.Type))
+	var err error
+	switch spec.Type {
+	case api.WorkInit, api.WorkClone:
+		if r.opts.RefuseCreation != "" {
+			err = w.fail("", "target", r.opts.RefuseCreation, nil)
+		} else if w.target() == "." && r.opts.RefuseInPlace != "" {
+			err = w.fail("", "target", r.opts.RefuseInPlace, nil)
+		}
+		job.Task = &pr.Spec.Tasks[0]
+	case api.WorkEdit, api.WorkUpgrade:
+		job.Task = &pr.Spec.Tasks[0]
+	case api.WorkReplace:
+		if r.opts.Unseen != nil && !r.opts.Whole[w.target()] && !w.madeNow() {
+			err = w.fail("", "", "replacing a package needs all its files, and a host passes only resources: use stoop run", nil)
+		}
+		job.Resources = &api.PackageRevisionResources{}
+		job.Resources.Spec.Resources = spec.Replace.Resources
+	case api.WorkEval:
+		job.Function, err = r.function(w, spec, &spec.Eval.FunctionRef)
+		in.builtin = spec.Eval.Builtin != ""
+	case api.WorkToolCall:
+		job.Function, err = r.function(w, spec, &spec.ToolCall.FunctionRef)
+		in.builtin = spec.ToolCall.Builtin != ""
+	}
+	if err == nil && w.changesPackage() && pkg.Len() == 0 {
+		err = w.fail("", "target", fmt.Sprintf("target %q holds no package: make one first, and let this task need that", w.spec.Target), nil)
+	}
+	if err != nil {
+		return pkg, nil, dag.Mark(dag.Permanent, err)
+	}
+	out, err := r.handler.run(ctx, in, d, kind, job)
+	if out != nil {
+		a.outcome = out
+	}
+	if err == nil && w.target() == "." && (spec.Type == api.WorkClone || spec.Type == api.WorkInit) {
+		err = r.bringsOrders(d.pkg, func(message string) error { return w.fail("", "target", message, nil) })
+	}
+	if err != nil {
+		return pkg, nil, w.caused(err)
+	}
+	outputs := lockOutputs(out)
+	if job.Function != nil {
+		d.pkg, outputs, err = w.harvest(d.pkg, out)
+	}
+	return d.pkg, outputs, err
+}
+
+// madeNow says whether the target's package was made in this run, by a task that
+// this one needs: then all its files are there.
+func (w *work) madeNow() bool {
+	return slices.ContainsFunc(w.needs, func(d *work) bool {
+		made := d.spec.Type == api.WorkInit || d.spec.Type == api.WorkClone
+		return d.target() == w.target() && d.done && !d.clean && (made || d.madeNow())
+	})
+}
+
+// changesPackage says whether there has to be a package that the task works on.
+func (w *work) changesPackage() bool {
+	switch w.spec.Type {
+	case api.WorkRender, api.WorkEval, api.WorkReplace:
+		return true
+	case api.WorkToolCall:
+		return w.target() != ""
+	}
+	return false
+}
+
+// revision is the task on pkg as a PackageRevision, for what works on those.
+func (w *work) revision(spec *api.TaskSpec, pkg kptpkg.Tree) *api.PackageRevision {
+	pr := &api.PackageRevision{Header: api.Header{APIVersion: api.PorchV1Alpha1, Kind: "PackageRevision"}}
+	pr.Metadata.Name, pr.Metadata.Namespace = w.name, w.object.Ref().Namespace
+	if w.target() != "" {
+		pr.Metadata.Annotations = map[string]string{api.TargetAnnotation: w.target()}
+	}
+	pr.Spec.PackageName = path.Base(w.target())
+	if w.target() == "." { // whose directory has a name that stoop doesn't know
+		pr.Spec.PackageName = w.name
+		if k, err := pkg.Kptfile("."); err == nil && k.Metadata.Name != "" {
+			pr.Spec.PackageName = k.Metadata.Name
+		}
+	}
+	pr.Metadata.Annotations = map[string]string{api.TargetAnnotation: w.target()}
+	if t, ok := spec.PorchTask(); ok {
+		pr.Spec.Tasks = []api.Task{t}
+	}
+	return pr
+}
+
+// localTo finds declared revisions as a task sees them: what is on its own target
+// is its present content, under the name of a task on that target too.
+func (r *run) localTo(w *work) localRevisions {
+	return func(namespace, name string) (*task.Revision, error) {
+		current := &task.Revision{Name: name, Current: true, SameAs: func(string, string) bool { return true }}
+		d := r.byName(namespace, name)
+		if d == nil {
+			if name == w.name || w.plan != nil && w.plan.byName[name] != nil && w.plan.byName[name].target() == w.target() {
+				current.Package = r.store.pkg(w.target())
+				return current, nil
+			}
+			return nil, nil
+		}
+		if d.target == w.target() && d.after == nil {
+			current.Package = r.store.pkg(w.target())
+			return current, nil
+		}
+		return r.local(&job{})(namespace, name)
+	}
+}
+
+// lockOutputs are the outputs of a task that fetched a package: where from.
+func lockOutputs(out *Outcome) map[string]any {
+	if out == nil || out.Lock == nil {
+		return nil
+	}
+	if l := out.Lock.OCI; l != nil {
+		return map[string]any{"image": l.Image}
+	}
+	l := out.Lock.Git
+	return map[string]any{"repo": l.Repo, "directory": l.Directory, "ref": l.Ref, "commit": l.Commit}
+}
+
+// function is the function that a task calls.
+func (r *run) function(w *work, spec *api.TaskSpec, ref *api.FunctionRef) (*kptpkg.Function, error) {
+	f := &kptpkg.Function{Image: ref.Image, Exec: ref.Exec, Tag: ref.Tag}
+	if ref.Builtin != "" {
+		f.Image = ref.Builtin // only of those, see workspace.builtin
+	}
+	if e := spec.Eval; e != nil {
+		f.Selectors, f.Exclude = selectors(e.Selectors), selectors(e.Exclude)
+	}
+	config := ref.Config
+	if config == nil && len(spec.Inputs) > 0 {
+		data := map[string]any{}
+		for k, v := range spec.Inputs {
+			data[k] = inputText(v)
+		}
+		config = map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "function-input"}, "data": data}
+	}
+	if config != nil {
+		f.Config = api.ValueNode(config)
+	}
+	words := r.context(w.plan)
+	if spec.Type != api.WorkToolCall || len(words) == 0 {
+		return f, nil
+	}
+	if f.Config == nil {
+		f.Config = api.ValueNode(map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "function-input"}})
+	}
+	n := yaml.NewRNode(f.Config)
+	for _, k := range slices.Sorted(maps.Keys(words)) {
+		if err := n.PipeE(yaml.SetAnnotation(contextAnnotation+k, words[k])); err != nil {
+			return nil, w.fail("", "", "the function config takes no annotations: "+err.Error(), err)
+		}
+	}
+	return f, nil
+}
+
+// contextAnnotation begins the annotations of a tool's function config that say
+// the run's context.
+const contextAnnotation = "context.stoop.dev/"
+
+// inputText is an input as the data of a ConfigMap: texts as they are, all else
+// as JSON.
+func inputText(v any) string {
+	if s, ok := v.(string); ok {
+		return s
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(b)
+}
+
+func selectors(in []api.Selector) []kptpkg.Selector {
+	var out []kptpkg.Selector
+	for _, s := range in {
+		out = append(out, kptpkg.Selector{APIVersion: s.APIVersion, Kind: s.Kind, Name: s.Name, Namespace: s.Namespace, Labels: s.Labels, Annotations: s.Annotations})
+	}
+	return out
+}
+
+// ask has an agent do the work.
+func (r *run) ask(ctx context.Context, w *work, spec *api.TaskSpec) (map[string]any, error) {
+	if r.opts.Agent == nil {
+		return nil, dag.Mark(dag.Permanent, w.fail(codeUnavailable, "type", fmt.Sprintf("nobody is there to carry out tasks of type %s: name a chat endpoint (--agent-url), or try the plan out with --mock", spec.Type), nil))
+	}
+	req := agent.Request{Task: w.path, Kind: string(spec.Type), Inputs: spec.Inputs, Context: r.context(w.plan)}
+	if a := spec.Atomic; a != nil {
+		req.Model, req.Prompt, req.Schema = a.Model, a.Description, a.Schema
+	}
+	if l := spec.LLMCall; l != nil {
+		req.Model, req.System, req.Prompt, req.Schema = l.Model, l.System, l.Prompt, l.Schema
+		req.MaxTokens, req.Temperature = l.MaxTokens, l.Temperature
+	}
+	answer, err := r.opts.Agent.Execute(ctx, req)
+	if err != nil {
+		return nil, w.about(err)
+	}
+	return answer.Outputs, nil
+}

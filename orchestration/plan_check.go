@@ -1,0 +1,253 @@
+package orchestration
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/stoop-dev/stoop/orchestration/agent"
+	"github.com/stoop-dev/stoop/orchestration/api"
+	"github.com/stoop-dev/stoop/orchestration/dag"
+)
+
+// connectAll connects the tasks of a plan, those inside included.
+func (b *planner) connectAll(p *plan) {
+	for _, w := range p.works {
+		b.connect(w)
+	}
+}
+
+// connect finds what a task needs.
+func (b *planner) connect(w *work) {
+	for i, n := range w.spec.Needs {
+		if w.plan != nil {
+			if d := w.plan.byName[n.Task]; d != nil {
+				w.needs = append(w.needs, d)
+				continue
+			}
+		}
+		jobs, field := b.names[n.Task], fmt.Sprintf("%s.needs[%d].task", w.field, i)
+		switch {
+		case len(jobs) == 1 || len(jobs) > 1 && find(jobs, w.object.Ref().Namespace, n.Task) != nil:
+			j := find(jobs, w.object.Ref().Namespace, n.Task)
+			if j == nil {
+				j = jobs[0]
+			}
+			w.jobs = append(w.jobs, j)
+		case w.plan == nil:
+			b.refuse(w.order, codeNoTask, field, "there is no PackageRevision %q: a task without a plan needs no other tasks; give it the plan they are in", n.Task)
+		default:
+			b.refuse(w.order, codeNoTask, field, "plan %s has no task %q%s, and there is no PackageRevision of that name", w.plan.name, n.Task, nearest(n.Task, slices.Collect(maps.Keys(w.plan.byName))))
+		}
+	}
+	for _, name := range w.revisions() {
+		if j := b.byName(w.object.Ref().Namespace, name); j != nil && !slices.Contains(w.jobs, j) {
+			w.jobs = append(w.jobs, j)
+		}
+	}
+	w.bindings = w.spec.Bindings()
+	for _, bd := range w.bindings {
+		b.checkBinding(w, bd)
+	}
+	if c := w.spec.Class; c != "" && !w.limited(c) {
+		b.refuse(w.order, "E5303", w.field+".class", "no plan around the task has a limit for class %s: add it to spec.limits, or take the class out", c)
+	}
+	if w.target() == ordersDir || strings.HasPrefix(w.target(), ordersDir+"/") {
+		b.refuse(w.order, codeConflict, w.field+".target", "target %q is where stoop keeps objects of its own: choose another", w.target())
+	}
+	for dir := w.target(); dir != "" && dir != "."; dir = path.Dir(dir) {
+		if b.ws.File(dir) != nil {
+			b.refuse(w.order, codeConflict, w.field+".target", "%s is a file, where target %q needs a directory: choose another", dir, w.target())
+		}
+	}
+	if t := w.target(); t != "" && t != "." && strings.HasPrefix(w.file, t+"/") {
+		b.refuse(w.order, codeConflict, w.field+".target", "the object is inside its own target %q, where it would become content: move the file out, or make the target \".\"", w.spec.Target)
+	}
+	if a := w.spec.Atomic; a != nil && a.Schema != nil {
+		b.checkSchema(w, "atomic.schema", a.Schema)
+	}
+	if l := w.spec.LLMCall; l != nil && l.Schema != nil {
+		b.checkSchema(w, "llm_call.schema", l.Schema)
+	}
+	if w.inner != nil {
+		b.connectAll(w.inner)
+		b.checkParams(w)
+		for _, bd := range api.BindingsIn(w.inner.spec.Outputs) {
+			at := strings.TrimSuffix(w.inner.specField()+".outputs."+bd.Field, ".")
+			if bd.Task != "plan" && w.inner.byName[bd.Task] == nil {
+				b.refuse(w.inner.order, codeBinding, at, "{{%s}}: the plan has no task %q%s", bd.Binding, bd.Task, nearest(bd.Task, slices.Collect(maps.Keys(w.inner.byName))))
+			}
+		}
+	}
+}
+
+// checkSchema refuses a schema that no answer can be checked by.
+func (b *planner) checkSchema(w *work, field string, schema map[string]any) {
+	text := inputText(schema) // many tasks may have the same
+	err, known := b.schemas[text]
+	if !known {
+		err = agent.CheckSchema(schema)
+		b.schemas[text] = err
+	}
+	if err != nil {
+		b.refuse(w.order, "E5303", w.field+"."+field, "can't be used: %s", err)
+	}
+}
+
+// checkParams refuses params of a compound task that its plan neither has nor
+// uses: they are misspelt, and something else would quietly stand in their place.
+func (b *planner) checkParams(w *work) {
+	p := w.inner
+	known := make(map[string]bool, len(p.spec.Params))
+	for key := range p.spec.Params {
+		known[key] = true
+	}
+	use := func(bd api.Binding) {
+		if bd.Task == "plan" && bd.Path[0] == "params" {
+			key, _ := bd.Path[1].(string)
+			known[key] = true
+		}
+	}
+	for _, in := range p.works {
+		for _, bd := range in.bindings {
+			use(bd.Binding)
+		}
+		found, _ := api.Bindings(in.spec.Target)
+		for _, bd := range found {
+			use(bd)
+		}
+	}
+	for _, bd := range api.BindingsIn(p.spec.Outputs) {
+		use(bd.Binding)
+	}
+	for _, key := range slices.Sorted(maps.Keys(w.spec.Compound.Params)) {
+		if !known[key] {
+			b.refuse(w.order, codeBinding, w.field+".compound.params."+key, "the plan has no param %q%s, and no task of it uses one", key, nearest(key, slices.Collect(maps.Keys(known))))
+		}
+	}
+}
+
+// limited says whether a plan that the task is in bounds a class.
+func (w *work) limited(class string) bool {
+	for p := w.plan; p != nil; {
+		if slices.ContainsFunc(p.spec.Limits, func(l api.ClassLimit) bool { return l.Class == class }) {
+			return true
+		}
+		if p.outer == nil {
+			return false
+		}
+		p = p.outer.plan
+	}
+	return false
+}
+
+// checkBinding looks at what can be told of a binding before anything runs.
+func (b *planner) checkBinding(w *work, bd api.BoundField) {
+	field := w.field + "." + bd.Field
+	refuse := func(format string, args ...any) {
+		b.refuse(w.order, codeBinding, field, "{{%s}}: %s", bd.Binding, fmt.Sprintf(format, args...))
+	}
+	if bd.Task == "plan" {
+		if w.plan == nil {
+			refuse("the task is part of no plan")
+			return
+		}
+		key, _ := bd.Path[1].(string)
+		switch bd.Path[0] {
+		case "params":
+			_, own := w.plan.spec.Params[key]
+			given := false
+			if w.plan.outer != nil {
+				_, given = w.plan.outer.spec.Compound.Params[key]
+			}
+			if !own && !given && !bd.HasDefault {
+				refuse("the plan has no param %q%s", key, nearest(key, slices.Collect(maps.Keys(w.plan.spec.Params))))
+			}
+		case "context":
+			if _, ok := b.context(w.plan)[key]; !ok && !bd.HasDefault {
+				refuse("the run's context has no %q: put it into the plan's spec.context, or say --context %s=VALUE", key, key)
+			}
+		}
+		return
+	}
+	if w.plan == nil {
+		refuse("the task is part of no plan: only tasks of one plan see each other's outputs")
+		return
+	}
+	d := w.plan.byName[bd.Task]
+	switch {
+	case d == nil:
+		refuse("plan %s has no task %q%s", w.plan.name, bd.Task, nearest(bd.Task, slices.Collect(maps.Keys(w.plan.byName))))
+		return
+	case d == w:
+		refuse("a task can't use its own output")
+		return
+	}
+	if !slices.Contains(w.needs, d) {
+		w.needs = append(w.needs, d)
+	}
+	key, _ := bd.Path[0].(string)
+	known, all := d.outputNames()
+	if all && !slices.Contains(known, key) {
+		if len(known) == 0 {
+			refuse("a task of type %s hands on nothing%s", d.spec.Type, map[bool]string{true: " unless it declares outputs"}[d.spec.Type == api.WorkEval])
+			return
+		}
+		refuse("task %s has no output %q%s (it has %s)", bd.Task, key, nearest(key, known), strings.Join(known, ", "))
+		return
+	}
+	if t := d.spec.Outputs[key].Type; !bd.Whole && len(bd.Path) == 1 && (t == "array" || t == "object") {
+		refuse("the output is of type %s, which can't stand within a text: bind it by itself, or one of its fields", t)
+	}
+}
+
+// nearest suggests a name.
+func nearest(name string, known []string) string {
+	slices.Sort(known)
+	return api.DidYouMean(name, known)
+}
+
+// checkGraph has package dag look at needs and cycles.
+func (b *planner) checkGraph() {
+	at := b.byPath
+	err := dag.Validate(b.run.graph())
+	var each func(error)
+	each = func(err error) {
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
+			for _, e := range joined.Unwrap() {
+				each(e)
+			}
+			return
+		}
+		de, ok := errors.AsType[*dag.Error](err)
+		if !ok {
+			b.errs = append(b.errs, err)
+			return
+		}
+		if w := at[de.Step]; w != nil {
+			field := w.field
+			switch de.Code {
+			case dag.Cycle, dag.UnknownNeed, dag.BadNeed:
+				field += ".needs"
+			case dag.BadRetry:
+				field += ".retry"
+			}
+			b.refuse(w.order, string(de.Code), field, "%s", cmp.Or(de.Text, de.Error()))
+			return
+		}
+		for _, p := range b.run.plans {
+			if p.path == de.Step {
+				b.refuse(p.order, string(de.Code), "spec", "%s", cmp.Or(de.Text, de.Error()))
+				return
+			}
+		}
+		b.errs = append(b.errs, err)
+	}
+	if err != nil {
+		each(err)
+	}
+}

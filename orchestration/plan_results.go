@@ -1,0 +1,168 @@
+package orchestration
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/stoop-dev/stoop/fn"
+	"github.com/stoop-dev/stoop/orchestration/api"
+	"github.com/stoop-dev/stoop/orchestration/dag"
+)
+
+// codeOf is the code of a failed step: that of its error, or the scheduler's.
+func codeOf(s dag.StepReport) string { return string(codeFor(s.Code, s.Err)) }
+
+// codeFor is the code that an error has where the scheduler has no better one.
+func codeFor(code dag.Code, err error) dag.Code {
+	if re, ok := errors.AsType[*fn.ResultError](err); ok && code == dag.Orchestration {
+		return cmp.Or(dag.Code(re.Result.Tags[api.CodeTag]), code)
+	}
+	return code
+}
+
+// firstLine is an error in one line.
+func firstLine(err error) string {
+	if err == nil {
+		return ""
+	}
+	text := err.Error()
+	if re, ok := errors.AsType[*fn.ResultError](err); ok {
+		text = re.Result.Message
+	}
+	line, rest, _ := strings.Cut(text, "\n")
+	if strings.HasSuffix(line, ":") { // what it was stands below
+		next, _, _ := strings.Cut(strings.TrimLeft(rest, " \n"), "\n")
+		line += " " + next
+	}
+	return line
+}
+
+// planResults is what there is to say about plans and tasks, what came of plans
+// by itself, and the errors of those that failed.
+func (r *run) planResults() (news, out []fn.Result, errs []error) {
+	fail := func(w *work) {
+		err := w.state.Err
+		if de, ok := errors.AsType[*dag.Error](err); ok && de.Err != nil && de.Code != dag.RetriesExhausted {
+			err = de.Err
+		}
+		told := w.about(err)
+		re, _ := errors.AsType[*fn.ResultError](told)
+		if re == nil {
+			return
+		}
+		res := w.tagged(re.Result)
+		res.Tags[api.CodeTag] = codeOf(w.state)
+		if w.state.Code == dag.RetriesExhausted {
+			res.Message = fmt.Sprintf("failed %s, the last time: %s", count(w.state.Attempts, "time"), res.Message)
+		}
+		res.Message = fmt.Sprintf("task %s: %s (%s)", w.path, res.Message, res.Tags[api.CodeTag])
+		errs = append(errs, &fn.ResultError{Result: res, Err: err})
+	}
+	each := func(w *work) {
+		switch {
+		case w.inner != nil:
+			// what is inside speaks for itself, unless its outputs are wrong
+			if w.state.State == dag.Failed && w.state.Code != dag.StepsFailed {
+				fail(w)
+			}
+		case w.state.State == dag.Failed:
+			fail(w)
+		case w.plan == nil && w.state.State == dag.Ready:
+			out = append(out, w.result(fn.Info, fmt.Sprintf("task %s waits: %s", w.name, w.state.Reason)))
+		case w.done && !w.clean && w.was.Observed != nil && !r.opts.Mock:
+			out = append(out, w.result(fn.Info, fmt.Sprintf("task %s ran again: %s", w.path, w.dirty)))
+		}
+		if w.outcome != nil && !w.clean {
+			for _, res := range w.outcome.Results {
+				out = append(out, w.located(res))
+			}
+		}
+	}
+	for w := range r.allWorks() {
+		each(w)
+	}
+	for _, p := range r.plans {
+		res := fn.Result{ResourceRef: p.object.Ref(), File: &fn.File{Path: p.file, Index: p.index}, Severity: fn.Info, Message: p.said(r.opts.Mock)}
+		switch p.state.State {
+		case dag.Completed:
+			if p.allClean() {
+				continue
+			}
+			news = append(news, res)
+		case dag.Failed, dag.Cancelled:
+			res.Severity = fn.Error
+			res.Tags = map[string]string{api.CodeTag: string(cmp.Or(p.state.Code, dag.StepsFailed))}
+			if p.state.State == dag.Cancelled {
+				res.Tags[api.CodeTag] = string(dag.CancelledRun)
+			}
+			errs = append(errs, &fn.ResultError{Result: res, Err: p.state.Err})
+		default:
+			if p.stalled {
+				res.Severity = fn.Error
+				res.Tags = map[string]string{api.CodeTag: string(dag.Orchestration)}
+				errs = append(errs, &fn.ResultError{Result: res})
+				continue
+			}
+			news = append(news, res)
+		}
+	}
+	return news, out, errs
+}
+
+// allClean says whether there was nothing to do.
+func (p *plan) allClean() bool {
+	return !slices.ContainsFunc(p.works, func(w *work) bool {
+		return w.inner != nil && !w.inner.allClean() || w.inner == nil && w.done && !w.clean
+	})
+}
+
+// said is what came of a plan, in a sentence.
+func (p *plan) said(mock bool) string {
+	c := p.counts()
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(c)) {
+		parts = append(parts, fmt.Sprintf("%d %s", c[k], k))
+	}
+	what := strings.ToLower(p.state.State.String())
+	switch {
+	case p.state.State == dag.Failed && p.state.Code == dag.TimedOut:
+		what = "ran out of time"
+	case p.stalled:
+		what = "makes no progress: " + p.waiting()
+	case !p.state.State.Ended():
+		what = "is suspended: " + p.waiting()
+	case p.state.State == dag.Cancelled:
+		what = "was cancelled: " + p.state.Reason
+	}
+	if mock {
+		what += " (a mock run: nothing was really done)"
+	}
+	text := fmt.Sprintf("plan %s %s: %s", p.name, what, strings.Join(parts, ", "))
+	if s := p.summary(); s != "" {
+		text += "; " + s
+	}
+	return text
+}
+
+// result is one about the task.
+func (w *work) result(sev fn.Severity, message string) fn.Result {
+	return w.tagged(fn.Result{Message: message, Severity: sev, ResourceRef: w.object.Ref(), File: &fn.File{Path: w.file, Index: w.index}})
+}
+
+// located gives a result of the package's own files their place in the
+// workspace, and one about the task as a PackageRevision the task's object.
+func (w *work) located(res fn.Result) fn.Result {
+	if res.File != nil && w.target() != "." && w.target() != "" {
+		f := *res.File
+		f.Path = w.target() + "/" + f.Path
+		res.File = &f
+	}
+	if ref := res.ResourceRef; ref != nil && ref.Kind == "PackageRevision" && ref.Name == w.name {
+		res.ResourceRef = w.object.Ref()
+	}
+	return w.tagged(res)
+}
