@@ -77,11 +77,7 @@ func (r *run) lookup(p *plan, in dag.Inputs) func(api.Binding) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		words := map[string]any{}
-		for k, v := range r.context(p) {
-			words[k] = v
-		}
-		return b.In(map[string]any{"params": params, "context": words})
+		return r.ofPlan(p, b, params)
 	}
 }
 

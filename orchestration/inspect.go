@@ -233,7 +233,7 @@ func (v *view) producer(w *work, b api.BoundField) *Planned {
 		}
 		return nil
 	}
-	for p := w.plan; p != nil && p.outer != nil && b.Path[0] == "params"; p = p.outer.plan {
+	for p := w.plan; p != nil && p.outer != nil && b.Path[0] == "params"; p = p.around() {
 		for _, in := range api.BindingsIn(p.outer.spec.Compound.Params) {
 			if in.Task == "plan" || p.outer.plan == nil {
 				continue

@@ -79,6 +79,14 @@ func (p *plan) specField() string {
 	return "spec"
 }
 
+// around is the plan that the plan is a task of, nil if there is none.
+func (p *plan) around() *plan {
+	if p.outer == nil {
+		return nil
+	}
+	return p.outer.plan
+}
+
 // outputNames are the outputs that a task hands on; all says that there are no
 // others.
 func (w *work) outputNames() (names []string, all bool) {
@@ -128,19 +136,24 @@ func (w *work) target() string { return w.dir }
 // context is what the run says about itself to the tasks of a plan.
 func (r *run) context(p *plan) map[string]string {
 	all := map[string]string{}
-	for q := p; q != nil; {
+	for q := p; q != nil; q = q.around() {
 		for k, v := range q.spec.Context {
 			if _, inner := all[k]; !inner {
 				all[k] = v
 			}
 		}
-		if q.outer == nil {
-			break
-		}
-		q = q.outer.plan
 	}
 	maps.Copy(all, r.opts.Context)
 	return all
+}
+
+// ofPlan is what a binding to a plan's params or context refers to.
+func (r *run) ofPlan(p *plan, b api.Binding, params map[string]any) (any, error) {
+	values := map[string]any{"params": params}
+	if b.Path[0] == "context" {
+		values["context"] = r.context(p)
+	}
+	return b.In(values)
 }
 
 // allWorks are all tasks, those inside others after them.

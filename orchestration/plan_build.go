@@ -18,11 +18,11 @@ import (
 // wrong with them before anything runs.
 type planner struct {
 	*run
-	tasks map[string][]*order // Task objects by their plan
-	plans map[string]*order   // Plan objects by name
-	ranBy map[string]bool     // plans that a compound runs
-	errs  []error
-	count int
+	tasks  map[string][]*order // Task objects by their plan
+	plans  map[string]*order   // Plan objects by name
+	nested map[string]bool     // plans that a compound runs
+	errs   []error
+	count  int
 	// schemas are those that were checked, by their JSON, and what is wrong
 	schemas map[string]error
 
@@ -55,7 +55,7 @@ const (
 // preparePlans makes the plans and the tasks by themselves. What is wrong with
 // any of them is an error, and nothing may run.
 func (r *run) preparePlans() error {
-	b := &planner{run: r, schemas: map[string]error{}, tasks: map[string][]*order{}, plans: map[string]*order{}, ranBy: map[string]bool{}}
+	b := &planner{run: r, schemas: map[string]error{}, tasks: map[string][]*order{}, plans: map[string]*order{}, nested: map[string]bool{}}
 	seen := map[string]*order{}
 	for _, o := range r.found.plans {
 		ref := o.object.Ref()
@@ -125,13 +125,12 @@ func (b *planner) build() {
 			w := b.work(o, nil, obj.Metadata.Name, "Task:"+obj.Metadata.Name, &obj.Spec, "spec", nil)
 			w.was = obj.Status
 			b.adopt(w)
-			r := b.run
-			r.works = append(r.works, w)
+			b.run.works = append(b.run.works, w)
 		}
 	}
 	for _, o := range b.found.plans {
 		// plans that nobody reaches though others run them run each other in a circle
-		if p, ok := o.object.(*api.Plan); ok && used[p.Metadata.Name] && !b.ranBy[p.Metadata.Name] && b.opts.Only == "" {
+		if p, ok := o.object.(*api.Plan); ok && used[p.Metadata.Name] && !b.nested[p.Metadata.Name] && b.opts.Only == "" {
 			whole(o)
 		}
 	}
@@ -257,7 +256,7 @@ func (b *planner) work(o *order, p *plan, name, stepPath string, spec *api.TaskS
 	case len(within) >= dag.MaxDepth:
 		b.refuse(o, string(dag.BadGraph), at, "plans are more than %d deep inside one another", dag.MaxDepth)
 	default:
-		b.ranBy[c.PlanRef] = true
+		b.nested[c.PlanRef] = true
 		w.inner = b.plan(ref, &ref.object.(*api.Plan).Spec, name, stepPath, w, c.PlanRef, append(slices.Clone(within), c.PlanRef)...)
 	}
 	return w
@@ -305,11 +304,7 @@ func (b *planner) known(p *plan) func(api.Binding) (any, error) {
 				params = map[string]any{key: v}
 			}
 		}
-		words := map[string]any{}
-		for k, v := range b.context(p) {
-			words[k] = v
-		}
-		return bd.In(map[string]any{"params": params, "context": words})
+		return b.ofPlan(p, bd, params)
 	}
 }
 

@@ -31,12 +31,12 @@ func (b *planner) connect(w *work) {
 			}
 		}
 		jobs, field := b.names[n.Task], fmt.Sprintf("%s.needs[%d].task", w.field, i)
+		j := find(jobs, w.object.Ref().Namespace, n.Task)
+		if j == nil && len(jobs) == 1 {
+			j = jobs[0]
+		}
 		switch {
-		case len(jobs) == 1 || len(jobs) > 1 && find(jobs, w.object.Ref().Namespace, n.Task) != nil:
-			j := find(jobs, w.object.Ref().Namespace, n.Task)
-			if j == nil {
-				j = jobs[0]
-			}
+		case j != nil:
 			w.jobs = append(w.jobs, j)
 		case w.plan == nil:
 			b.refuse(w.order, codeNoTask, field, "there is no PackageRevision %q: a task without a plan needs no other tasks; give it the plan they are in", n.Task)
@@ -133,14 +133,10 @@ func (b *planner) checkParams(w *work) {
 
 // limited says whether a plan that the task is in bounds a class.
 func (w *work) limited(class string) bool {
-	for p := w.plan; p != nil; {
+	for p := w.plan; p != nil; p = p.around() {
 		if slices.ContainsFunc(p.spec.Limits, func(l api.ClassLimit) bool { return l.Class == class }) {
 			return true
 		}
-		if p.outer == nil {
-			return false
-		}
-		p = p.outer.plan
 	}
 	return false
 }

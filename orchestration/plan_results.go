@@ -24,6 +24,15 @@ func codeFor(code dag.Code, err error) dag.Code {
 	return code
 }
 
+// ownError is what the task itself failed with, without the scheduler's words
+// about it; where all attempts failed those say so.
+func (w *work) ownError() error {
+	if de, ok := errors.AsType[*dag.Error](w.state.Err); ok && de.Err != nil && de.Code != dag.RetriesExhausted {
+		return de.Err
+	}
+	return w.state.Err
+}
+
 // firstLine is an error in one line.
 func firstLine(err error) string {
 	if err == nil {
@@ -45,10 +54,7 @@ func firstLine(err error) string {
 // by itself, and the errors of those that failed.
 func (r *run) planResults() (news, out []fn.Result, errs []error) {
 	fail := func(w *work) {
-		err := w.state.Err
-		if de, ok := errors.AsType[*dag.Error](err); ok && de.Err != nil && de.Code != dag.RetriesExhausted {
-			err = de.Err
-		}
+		err := w.ownError()
 		told := w.about(err)
 		re, _ := errors.AsType[*fn.ResultError](told)
 		if re == nil {

@@ -181,14 +181,10 @@ func (r *run) timeout(w *work) time.Duration {
 	if d := w.spec.Timeout.Value(); d > 0 {
 		return d
 	}
-	for p := w.plan; p != nil; {
+	for p := w.plan; p != nil; p = p.around() {
 		if def := p.spec.Defaults; def != nil && def.Timeout != "" {
 			return def.Timeout.Value()
 		}
-		if p.outer == nil {
-			break
-		}
-		p = p.outer.plan
 	}
 	return cmp.Or(r.opts.TaskTimeout, defaultTimeout)
 }
@@ -196,14 +192,10 @@ func (r *run) timeout(w *work) time.Duration {
 // retry is what is tried again.
 func (w *work) retry() dag.Retry {
 	policy := w.spec.Retry
-	for p := w.plan; p != nil && policy == nil; {
+	for p := w.plan; p != nil && policy == nil; p = p.around() {
 		if def := p.spec.Defaults; def != nil {
 			policy = def.Retry
 		}
-		if p.outer == nil {
-			break
-		}
-		p = p.outer.plan
 	}
 	remote := []dag.Cause{dag.Timeout, dag.Unavailable, dag.Transient}
 	causes := remote

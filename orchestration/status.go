@@ -2,7 +2,6 @@ package orchestration
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -173,11 +172,7 @@ func (r *run) statusOf(w *work, running bool) (api.TaskStatus, error) {
 	case state == dag.Failed:
 		kept()
 		st.Phase, st.Attempts = state.String(), w.state.Attempts
-		err := w.state.Err
-		if de, ok := errors.AsType[*dag.Error](err); ok && de.Err != nil && de.Code != dag.RetriesExhausted {
-			err = de.Err
-		}
-		st.Code, st.Message = codeOf(w.state), firstLine(err)
+		st.Code, st.Message = codeOf(w.state), firstLine(w.ownError())
 	default:
 		kept()
 		st.Phase, st.Message = state.String(), w.state.Reason

@@ -39,20 +39,25 @@ func (d *folder) put(p string, f *kptpkg.File) {
 		if !deeper {
 			break
 		}
-		if d.folders == nil {
-			d.folders = map[string]*folder{}
-		}
-		next := d.folders[dir]
-		if next == nil {
-			next = &folder{}
-			d.folders[dir] = next
-		}
-		d, p = next, rest
+		d, p = d.in(dir), rest
 	}
 	if d.files == nil {
 		d.files = map[string]*kptpkg.File{}
 	}
 	d.files[p] = f
+}
+
+// in returns the folder of that name, made if there is none.
+func (d *folder) in(name string) *folder {
+	next := d.folders[name]
+	if next == nil {
+		if d.folders == nil {
+			d.folders = map[string]*folder{}
+		}
+		next = &folder{}
+		d.folders[name] = next
+	}
+	return next
 }
 
 // at returns the folder at dir, nil if there is none.
@@ -86,9 +91,17 @@ func (s *store) pkg(target string) kptpkg.Tree {
 	if d == nil {
 		return kptpkg.Tree{}
 	}
+	if target != "." {
+		return d.tree(nil)
+	}
+	return d.tree(s.own)
+}
+
+// tree is the folder's files, with paths below it, but for those left out.
+func (d *folder) tree(without map[string]bool) kptpkg.Tree {
 	var files []*kptpkg.File
 	d.each("", func(p string, f *kptpkg.File) {
-		if target != "." || !s.own[p] {
+		if !without[p] {
 			files = append(files, f.At(p))
 		}
 	})
@@ -143,41 +156,20 @@ func (s *store) replace(target string, pkg kptpkg.Tree) {
 	for _, p := range pkg.Paths() {
 		d.put(p, pkg.File(p).At(path.Join(target, p)))
 	}
-	if target == "." {
-		d.changes = s.root.changes + 1
-		s.root = d
-		return
-	}
-	parent := &s.root
-	parent.changed()
-	names := strings.Split(target, "/")
-	for _, name := range names[:len(names)-1] {
-		next := parent.folders[name]
-		if next == nil {
-			next = &folder{}
-			if parent.folders == nil {
-				parent.folders = map[string]*folder{}
-			}
-			parent.folders[name] = next
+	at := &s.root
+	if target != "." {
+		for name := range strings.SplitSeq(target, "/") {
+			at.changed()
+			at = at.in(name)
 		}
-		parent = next
-		parent.changed()
 	}
-	if parent.folders == nil {
-		parent.folders = map[string]*folder{}
-	}
-	parent.folders[names[len(names)-1]] = &d
+	d.changes = at.changes + 1
+	*at = d
 }
 
 // tree is the whole workspace as it is now.
 func (s *store) tree() kptpkg.Tree {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	var files []*kptpkg.File
-	s.root.each("", func(p string, f *kptpkg.File) { files = append(files, f.At(p)) })
-	t, err := kptpkg.NewTree(files...)
-	if err != nil {
-		panic(err)
-	}
-	return t
+	return s.root.tree(nil)
 }
