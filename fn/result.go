@@ -19,36 +19,49 @@ const (
 // Result is one thing a function or task has to say, as the KRM function
 // specification writes it in a ResourceList's results.
 type Result struct {
-	Message     string            `yaml:"message"`
-	Severity    Severity          `yaml:"severity,omitempty"`
-	ResourceRef *ResourceRef      `yaml:"resourceRef,omitempty"`
-	Field       *Field            `yaml:"field,omitempty"`
-	File        *File             `yaml:"file,omitempty"`
-	Tags        map[string]string `yaml:"tags,omitempty"`
+	// Message is what there is to say, for people.
+	Message string `yaml:"message"`
+	// Severity is error, warning or info. Default info.
+	Severity Severity `yaml:"severity,omitempty"`
+	// ResourceRef is the object that it is about. Default none.
+	ResourceRef *ResourceRef `yaml:"resourceRef,omitempty"`
+	// Field is the field of the object that it is about. Default none.
+	Field *Field `yaml:"field,omitempty"`
+	// File is the file that it is about. Default none.
+	File *File `yaml:"file,omitempty"`
+	// Tags are words for programs, such as the code of an error. Default none.
+	Tags map[string]string `yaml:"tags,omitempty"`
 }
 
 // ResourceRef names the object a Result is about.
 type ResourceRef struct {
+	// APIVersion is the object's.
 	APIVersion string `yaml:"apiVersion,omitempty"`
-	Kind       string `yaml:"kind,omitempty"`
-	Name       string `yaml:"name,omitempty"`
-	Namespace  string `yaml:"namespace,omitempty"`
+	// Kind is the object's.
+	Kind string `yaml:"kind,omitempty"`
+	// Name is the object's.
+	Name string `yaml:"name,omitempty"`
+	// Namespace is the object's; unset where it has none.
+	Namespace string `yaml:"namespace,omitempty"`
 }
 
 // Field names the field a Result is about, with its values where they matter.
-// Path is dotted, items of lists by index: spec.tasks[0].clone.
 type Field struct {
-	Path          string `yaml:"path,omitempty"`
-	CurrentValue  any    `yaml:"currentValue,omitempty"`
-	ProposedValue any    `yaml:"proposedValue,omitempty"`
+	// Path is dotted, items of lists by index: spec.tasks[0].clone.
+	Path string `yaml:"path,omitempty"`
+	// CurrentValue is what the field holds. Default: it isn't said.
+	CurrentValue any `yaml:"currentValue,omitempty"`
+	// ProposedValue is what the function would write there. Default: nothing is
+	// proposed.
+	ProposedValue any `yaml:"proposedValue,omitempty"`
 }
 
-// File names the file a Result is about. Path has slashes and is relative to
-// the directory the function was given; Index counts the file's documents from
-// zero.
+// File names the file a Result is about.
 type File struct {
-	Path  string `yaml:"path,omitempty"`
-	Index int    `yaml:"index,omitempty"`
+	// Path has slashes and is relative to the directory the function was given.
+	Path string `yaml:"path,omitempty"`
+	// Index counts the file's documents from zero.
+	Index int `yaml:"index,omitempty"`
 }
 
 // Text is the result in one line: where, then what.

@@ -111,9 +111,13 @@ func (c *Container) Find(ctx context.Context, ref Ref) (*Function, error) {
 		}
 		c = &bound
 	}
-	return &Function{Name: image, Run: func(ctx context.Context, call *fn.Call) error {
+	f := &Function{Name: image, Run: func(ctx context.Context, call *fn.Call) error {
 		return c.run(ctx, call, engine, image)
-	}}, nil
+	}}
+	if ref.Limits.CPU != 0 {
+		f.Unbound = "a container isn't held to processor time (cpuTime), only to a number of processors (cpu), memory and processes"
+	}
+	return f, nil
 }
 
 func (c *Container) engine() string { return cmp.Or(c.Engine, "docker") }

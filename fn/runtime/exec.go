@@ -85,6 +85,9 @@ func (e *Exec) Find(_ context.Context, ref Ref) (*Function, error) {
 	f := &Function{Name: ref.Exec, Run: func(ctx context.Context, call *fn.Call) error {
 		return e.run(ctx, call, ref.Exec, path, digest, argv)
 	}}
+	if ref.Limits.CPUs != 0 {
+		f.Unbound = "a process isn't held to a number of processors (cpu), only to processor time (cpuTime), memory and processes"
+	}
 	if digest == "" && e.AllowAny {
 		f.note("any executable may run; to allow only this one, use --allow-exec=%s", path)
 	}

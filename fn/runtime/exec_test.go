@@ -144,6 +144,22 @@ func run(t *testing.T, e runtime.Exec, name string) (*fn.Call, error) {
 	return c, f.Run(t.Context(), c)
 }
 
+// A limit that a process can't be held to is said.
+func TestExecUnbound(t *testing.T) {
+	for limits, want := range map[runtime.Limits]string{
+		{}: "",
+		{Memory: 1 << 30, CPU: time.Second, Processes: 5}: "",
+		{CPUs: 2, Memory: 1 << 30}:                        "isn't held to a number of processors (cpu)",
+	} {
+		ref := program(t)("identity")
+		ref.Limits = limits
+		f, err := (&runtime.Exec{AllowAny: true}).Find(t.Context(), ref)
+		require.NoError(t, err)
+		assert.Equal(t, want == "", f.Unbound == "")
+		assert.Contains(t, f.Unbound, want)
+	}
+}
+
 func TestExecTimeout(t *testing.T) {
 	start := time.Now()
 	_, err := run(t, runtime.Exec{Timeout: 300 * time.Millisecond, Grace: 200 * time.Millisecond}, "stubborn")

@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/stoop-dev/stoop/fn"
@@ -17,7 +18,8 @@ type ExitError struct {
 	Hint     string // what the exit code means where it isn't the function's own; may be empty
 }
 
-// Error names the function and shows the first lines of its standard error.
+// Error names the function and shows the first lines of its standard error, and
+// the last one.
 func (e *ExitError) Error() string {
 	msg := fmt.Sprintf("function %q failed: exit code %d", e.Function, e.ExitCode)
 	if e.Hint != "" {
@@ -26,15 +28,16 @@ func (e *ExitError) Error() string {
 	return msg + saying(e.Stderr)
 }
 
-// saying is the news of a function's standard error, made to follow a message.
+// saying is the news of a function's standard error, made to follow a message, in
+// as many lines as kpt shows: many say first what is wrong, and many last.
 func saying(stderr string) string {
-	const most = 4
+	const most, head = 5, 3
 	lines := strings.Split(strings.TrimSpace(stderr), "\n")
 	if lines[0] == "" {
 		return ""
 	}
 	if len(lines) > most {
-		lines = append(lines[:most], fmt.Sprintf("(%d lines more)", len(lines)-most))
+		lines = slices.Concat(lines[:head], []string{fmt.Sprintf("(%d lines left out)", len(lines)-head-1)}, lines[len(lines)-1:])
 	}
 	return ":\n" + strings.Join(lines, "\n")
 }

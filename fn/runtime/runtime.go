@@ -60,6 +60,8 @@ type Function struct {
 	// Notes are what the user should know about the choice, such as a tag that
 	// the function doesn't exactly stand for.
 	Notes []fn.Result
+	// Unbound is why limits of the Ref don't bind it, empty when all do.
+	Unbound string
 	// InProcess says that it is part of this program and has no standard error
 	// of its own.
 	InProcess bool

@@ -82,12 +82,16 @@ func (c *Client) Find(_ context.Context, ref runtime.Ref) (*runtime.Function, er
 		return nil, fmt.Errorf("%w: the function runner takes no version constraints", runtime.ErrNotFound)
 	}
 	image := runtime.CompleteImage(ref.Image) // a runner knows no default prefix
-	return &runtime.Function{Name: image, Run: func(ctx context.Context, call *fn.Call) error {
+	f := &runtime.Function{Name: image, Run: func(ctx context.Context, call *fn.Call) error {
 		if err := c.run(ctx, call, image); err != nil {
 			return fmt.Errorf("function %q: runner %s: %w", ref.Image, c.addr, err)
 		}
 		return nil
-	}}, nil
+	}}
+	if ref.Limits != (runtime.Limits{}) {
+		f.Unbound = "a function runner is told no limits"
+	}
+	return f, nil
 }
 
 func (c *Client) run(ctx context.Context, call *fn.Call, image string) error {

@@ -129,6 +129,16 @@ func TestFindLeavesOthersToOthers(t *testing.T) {
 	}
 }
 
+func TestFindSaysThatLimitsDontHold(t *testing.T) {
+	c := dial(t, "127.0.0.1:1", Options{})
+	f, err := c.Find(t.Context(), runtime.Ref{Image: "x"})
+	require.NoError(t, err)
+	assert.Empty(t, f.Unbound)
+	f, err = c.Find(t.Context(), runtime.Ref{Image: "x", Limits: runtime.Limits{Memory: 1}})
+	require.NoError(t, err)
+	assert.Equal(t, "a function runner is told no limits", f.Unbound)
+}
+
 func TestFallsThrough(t *testing.T) {
 	addr, _ := start(t)
 	behind := runtime.FirstOf{dial(t, addr, Options{}), elsewhere{}}
