@@ -224,6 +224,27 @@ func (c gitCache) store(from objects, commit, root plumbing.Hash, dir string) {
 	}
 }
 
+// Beside the packages of a directory that were fetched by name stands whether
+// the server may be asked for single refs: it may until its answer shows that it
+// can't say.
+const (
+	mayAsk  = "ls-refs"
+	dontAsk = "no ls-refs"
+	maxNote = 64
+)
+
+func (c gitCache) askKey(dir string) string { return fmt.Sprintf("%s ls-refs %q", c.repo, dir) }
+
+func (c gitCache) noteNamed(dir string) {
+	if c.get(c.askKey(dir), maxNote) == nil {
+		c.put(c.askKey(dir), []byte(mayAsk))
+	}
+}
+
+func (c gitCache) mayAsk(dir string) bool { return string(c.get(c.askKey(dir), maxNote)) == mayAsk }
+
+func (c gitCache) dontAsk(dir string) { c.put(c.askKey(dir), []byte(dontAsk)) }
+
 // stored is the origin of a package from the cache: all there is is there.
 type stored struct{ memory }
 

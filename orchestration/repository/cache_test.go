@@ -48,7 +48,7 @@ func TestCacheSavesRequests(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var c traffic
 			url, dir := r.ServeHTTP(config, c.count), t.TempDir()
-			fetch := func(ref, pkg string) (lists, uploads int64) {
+			fetch := func(ref, pkg string) (lists, posts int64) {
 				t.Helper()
 				c.lists.Store(0)
 				c.uploads.Store(0)
@@ -64,18 +64,115 @@ func TestCacheSavesRequests(t *testing.T) {
 				}
 				return c.lists.Load(), c.uploads.Load()
 			}
-			lists, uploads := fetch("main", "a/b")
+			lists, posts := fetch("main", "a/b")
 			assert.EqualValues(t, 1, lists)
-			assert.Positive(t, uploads)
-			for ref, want := range map[string]int64{"main": 1, "annotated": 1, first: 0, strings.ToUpper(first): 0} {
-				lists, uploads = fetch(ref, "a/b")
-				assert.Equal(t, want, lists, ref)
-				assert.Zero(t, uploads, ref)
+			assert.Positive(t, posts)
+			for ref, want := range map[string]int64{"main": 1, "annotated": 1, "refs/heads/main": 1, first: 0, strings.ToUpper(first): 0} {
+				lists, posts = fetch(ref, "a/b")
+				assert.Zero(t, lists, ref)
+				assert.Equal(t, want, posts, "%s: what it means", ref)
 			}
-			_, uploads = fetch(first, "other")
-			assert.Positive(t, uploads, "another package isn't in the cache")
+			lists, posts = fetch(first, "other")
+			assert.EqualValues(t, 1, lists, "another package isn't in the cache")
+			assert.Positive(t, posts)
 		})
 	}
+}
+
+// A server that speaks only older protocols is asked for single refs once.
+func TestCacheOldServer(t *testing.T) {
+	t.Parallel()
+	for name, old := range map[string]func(next http.Handler) http.Handler{
+		"version 0": func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				req.Header.Del("Git-Protocol")
+				next.ServeHTTP(w, req)
+			})
+		},
+		"refusal": func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				if req.Header.Get("Git-Protocol") != "" {
+					http.Error(w, "what?", http.StatusBadRequest)
+					return
+				}
+				next.ServeHTTP(w, req)
+			})
+		},
+		"a page": func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				if req.Header.Get("Git-Protocol") == "" {
+					next.ServeHTTP(w, req)
+				}
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := repositorytest.New(t)
+			r.Commit("main", kptfile("a", "one"))
+			var c traffic
+			url, dir := r.ServeHTTP(filtering, func(next http.Handler) http.Handler { return c.count(old(next)) }), t.TempDir()
+			for i, want := range []int64{0, 1, 0, 0} {
+				if i > 0 {
+					c.lists.Store(0)
+					c.uploads.Store(0)
+				}
+				tree, _, err := cachedGit(r, dir).Fetch(t.Context(), repository.GitRef{Repo: url, Ref: "main", Directory: "a"})
+				require.NoError(t, err)
+				assert.Equal(t, "one", content(t, tree, "Kptfile"))
+				assert.EqualValues(t, 1, c.lists.Load())
+				if i > 0 {
+					assert.Equal(t, want, c.uploads.Load())
+				}
+			}
+		})
+	}
+}
+
+// What a branch was when a run first asked for it, it is to the end of the run.
+func TestCachedBranchMovesMeanwhile(t *testing.T) {
+	t.Parallel()
+	r := repositorytest.New(t)
+	first := r.Commit("main", kptfile("a", "one"), kptfile("b", "one"))
+	r.Git("tag", "-a", "-m", "x", "v1", first)
+	var c traffic
+	url, dir := r.ServeHTTP(filtering, c.count), t.TempDir()
+	fetch := func(git *repository.Git, ref, pkg string) (string, error) {
+		tree, _, err := git.Fetch(t.Context(), repository.GitRef{Repo: url, Ref: ref, Directory: pkg})
+		if err != nil {
+			return "", err
+		}
+		return content(t, tree, "Kptfile"), nil
+	}
+	for _, ref := range []string{"main", "v1"} {
+		_, err := fetch(cachedGit(r, dir), ref, "a")
+		require.NoError(t, err)
+	}
+	for _, ref := range []string{"main", "v1"} {
+		git := cachedGit(r, dir)
+		c.lists.Store(0)
+		got, err := fetch(git, ref, "a")
+		require.NoError(t, err)
+		assert.Equal(t, "one", got)
+		assert.Zero(t, c.lists.Load())
+		r.Commit("main", kptfile("a", "two"), kptfile("b", "two"))
+		r.Git("tag", "-d", "v1")
+		r.Git("update-ref", "refs/heads/a/main", "main") // would win
+		for _, pkg := range []string{"a", "b"} {
+			got, err = fetch(git, ref, pkg)
+			require.NoError(t, err)
+			assert.Equal(t, "one", got, "%s of %s", pkg, ref)
+		}
+		got, err = fetch(git, ref, "a")
+		require.NoError(t, err)
+		assert.Equal(t, "one", got)
+		r.Git("update-ref", "-d", "refs/heads/a/main")
+		r.Git("update-ref", "refs/heads/main", first)
+		r.Git("tag", "-a", "-m", "x", "v1", first)
+	}
+	r.Git("tag", "-d", "v1")
+	_, err := fetch(cachedGit(r, dir), "v1", "a")
+	require.ErrorIs(t, err, repository.ErrNotFound)
 }
 
 func TestCachedBranchMoves(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 
+	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/repository"
 	"github.com/stoop-dev/stoop/orchestration/repository/repositorytest"
 )
@@ -252,9 +253,86 @@ func TestCredentialsAreNotRedirected(t *testing.T) {
 	}))
 	defer redirect.Close()
 	for _, data := range []map[string]string{{"username": "me", "password": password}, {"token": password}} {
-		_, _, err := newGit(r).Fetch(t.Context(), repository.GitRef{Repo: redirect.URL + "/repo.git", Ref: "main", Credential: secret(t, data)})
+		dir := t.TempDir()
+		for range 3 { // from the server and from the cache
+			_, _, err := cachedGit(r, dir).Fetch(t.Context(), repository.GitRef{Repo: redirect.URL + "/repo.git", Ref: "main", Credential: secret(t, data)})
+			require.NoError(t, err)
+			assert.Zero(t, stolen.Load())
+		}
+	}
+}
+
+// What a cached package's branch means is asked of its server, and of nobody that
+// a redirect names, whatever kind it is; who pushes isn't sent elsewhere either.
+func TestCredentialsStayWhereTheyAre(t *testing.T) {
+	t.Parallel()
+	for _, code := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
+		r := repositorytest.New(t)
+		r.Commit("main", kptfile("", "x"))
+		var stolen atomic.Int64
+		thief := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if req.Header.Get("Authorization") != "" {
+				stolen.Add(1)
+			}
+			http.NotFound(w, req)
+		}))
+		defer thief.Close()
+		var moved atomic.Bool
+		url := r.ServeHTTP(filtering, func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				if moved.Load() && (req.Header.Get("Git-Protocol") != "" || strings.Contains(req.URL.RequestURI(), "receive-pack")) {
+					http.Redirect(w, req, thief.URL+req.URL.RequestURI(), code)
+					return
+				}
+				next.ServeHTTP(w, req)
+			})
+		})
+		ref := repository.GitRef{Repo: url, Ref: "main", Credential: secret(t, map[string]string{"username": "me", "password": password})}
+		dir := t.TempDir()
+		for _, gone := range []bool{false, true, true} {
+			moved.Store(gone)
+			_, _, err := cachedGit(r, dir).Fetch(t.Context(), ref)
+			require.NoError(t, err)
+		}
+		assert.Zero(t, stolen.Load(), "%d", code)
+
+		o := openerFor(t, r, "")
+		o.Credentials = &repository.CredentialsDir{Dir: secrets(t, map[string]string{"me/username": "me", "me/password": password})}
+		repo := declared(url, "")
+		repo.Spec.Git.SecretRef.Name = "me"
+		opened := open(t, o, repo)
+		d, err := opened.CreateDraft(t.Context(), "web", "v1")
 		require.NoError(t, err)
-		assert.Zero(t, stolen.Load())
+		require.NoError(t, d.UpdateResources(t.Context(), files(t, map[string]string{"Kptfile": "x"}), initTask))
+		_, err = opened.CloseDraft(t.Context(), d, repository.Close{Lifecycle: api.Draft})
+		require.ErrorContains(t, err, "the repository has moved to "+thief.URL)
+		assert.Zero(t, stolen.Load(), "%d", code)
+	}
+}
+
+// A server that never answers what it doesn't know is asked what it does.
+func TestCachedFromServerThatHangs(t *testing.T) {
+	t.Parallel()
+	r := repositorytest.New(t)
+	r.Commit("main", kptfile("", "x"))
+	done := make(chan struct{})
+	url := r.ServeHTTP(filtering, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if req.Header.Get("Git-Protocol") != "" {
+				select {
+				case <-done:
+				case <-req.Context().Done():
+				}
+				return
+			}
+			next.ServeHTTP(w, req)
+		})
+	})
+	t.Cleanup(func() { close(done) })
+	dir := t.TempDir()
+	for range 2 {
+		_, _, err := cachedGit(r, dir).Fetch(t.Context(), repository.GitRef{Repo: url, Ref: "main"})
+		require.NoError(t, err)
 	}
 }
 
@@ -519,7 +597,7 @@ func TestSecretsStayInside(t *testing.T) {
 		}
 		return err
 	}))
-	assert.Equal(t, 1, kept)
+	assert.Equal(t, 2, kept, "the package, and that it was fetched by name")
 	for _, text := range []string{out.String(), logs.String()} {
 		assert.NotContains(t, text, password)
 	}

@@ -25,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -186,7 +187,10 @@ type repo struct {
 	origin
 	cached gitCache
 
-	known    *refs // nil until listed
+	known    *refs    // nil until listed
+	single   *refs    // what the server said of single refs before, nil until it did
+	asked    []string // for single
+	unable   bool     // the server doesn't seem to know such requests
 	packages map[packageKey]kptpkg.Tree
 }
 
@@ -257,35 +261,45 @@ func (r *repo) listed(ctx context.Context) (refs, error) {
 		if err != nil {
 			return refs{}, err
 		}
+		if r.single != nil {
+			list = list.overridden(*r.single, r.asked)
+		}
 		r.known = &list
 	}
 	return *r.known, nil
 }
 
 func (r *repo) fetch(ctx context.Context, dir, ref string) (kptpkg.Tree, plumbing.Hash, error) {
-	if commit, ok := wholeCommit(ref); ok {
-		if tree, ok := r.have(ctx, commit, dir); ok {
-			return tree, commit, nil
+	given, byHash := wholeCommit(ref)
+	if byHash {
+		if tree, ok := r.have(ctx, given, dir); ok {
+			return tree, given, nil
 		}
+	} else if tree, commit, ok := r.haveByName(ctx, dir, ref); ok {
+		return tree, commit, nil
 	}
 	list, err := r.listed(ctx)
 	if err != nil {
 		return kptpkg.Tree{}, plumbing.ZeroHash, err
 	}
+	if r.unable { // and is well otherwise
+		r.unable = false
+		r.cached.dontAsk(dir)
+	}
 	want, err := r.resolve(list, dir, ref)
 	if err != nil {
 		return kptpkg.Tree{}, plumbing.ZeroHash, err
 	}
-	commit := want
-	if peeled, ok := list.peeled[want]; ok {
-		commit = peeled
-	}
+	commit := list.commit(want)
 	if tree, ok := r.have(ctx, commit, dir); ok {
 		return tree, commit, nil
 	}
 	if err := r.trees(ctx, want); err != nil {
 		if errors.Is(err, errNoObject) {
 			err = fmt.Errorf("commit %s %w", ref, ErrNotFound)
+			if r.single != nil && slices.Contains(r.asked, "refs/heads/"+ref) {
+				err = fmt.Errorf("%w: the branch was moved meanwhile, run again", err)
+			}
 		}
 		return kptpkg.Tree{}, plumbing.ZeroHash, err
 	}
@@ -302,6 +316,9 @@ func (r *repo) fetch(ctx context.Context, dir, ref string) (kptpkg.Tree, plumbin
 	}
 	r.packages[packageKey{commit, dir}] = tree
 	r.cached.store(r, commit, root, dir)
+	if !byHash {
+		r.cached.noteNamed(dir)
+	}
 	return tree, commit, nil
 }
 
@@ -317,4 +334,36 @@ func (r *repo) have(ctx context.Context, commit plumbing.Hash, dir string) (kptp
 		r.packages[key] = tree
 	}
 	return tree, ok
+}
+
+// haveByName returns a package from the cache whose ref the server needs to be
+// asked for nothing but its meaning. It does so once for a repository: who wants
+// to know more of it gets the whole list.
+func (r *repo) haveByName(ctx context.Context, dir, ref string) (kptpkg.Tree, plumbing.Hash, bool) {
+	names := refNames(dir, ref)
+	single := r.single
+	if single == nil {
+		n, ok := r.origin.(*network)
+		if !ok || n.client == nil || r.known != nil || !r.cached.mayAsk(dir) {
+			return kptpkg.Tree{}, plumbing.ZeroHash, false
+		}
+		list, err := n.lsRefs(ctx, names)
+		if err != nil {
+			r.unable = isAnswer(err)
+			return kptpkg.Tree{}, plumbing.ZeroHash, false // the list of all refs, or its error, says more
+		}
+		single = &list
+	} else if !slices.Equal(r.asked, names) {
+		return kptpkg.Tree{}, plumbing.ZeroHash, false
+	}
+	want, ok := single.first(names)
+	if !ok {
+		return kptpkg.Tree{}, plumbing.ZeroHash, false
+	}
+	commit := single.commit(want)
+	tree, ok := r.have(ctx, commit, dir)
+	if ok {
+		r.single, r.asked = single, names
+	}
+	return tree, commit, ok
 }

@@ -622,7 +622,7 @@ const (
 	// Lost to nobody who could be seen: so often, and for so long. On a busy
 	// machine whoever holds the lock may take its time.
 	maxStuck  = 8
-	stuckTime = 5 * time.Second
+	stuckTime = 30 * time.Second
 )
 
 // change makes a change that plan finds for the state of the moment, anew for

@@ -49,8 +49,7 @@ func (c *Cache) mirror(loc location, authenticated bool, warn func(error)) *mirr
 	if c == nil || c.Dir == "" {
 		return nil
 	}
-	name := fmt.Sprintf("%x", sha256.Sum256([]byte(c.git(loc, authenticated).repo)))
-	m := &mirror{dir: filepath.Join(c.Dir, mirrorLayout, name), warn: warn}
+	m := &mirror{dir: c.mirrorDir(loc, authenticated), warn: warn}
 	if err := m.init(); err != nil {
 		warn(fmt.Errorf("cache %s: %w: what is fetched isn't kept", m.dir, err))
 		return nil
@@ -59,16 +58,15 @@ func (c *Cache) mirror(loc location, authenticated bool, warn func(error)) *mirr
 	return m
 }
 
+func (c *Cache) mirrorDir(loc location, authenticated bool) string {
+	name := fmt.Sprintf("%x", sha256.Sum256([]byte(c.git(loc, authenticated).repo)))
+	return filepath.Join(c.Dir, mirrorLayout, name)
+}
+
 // init makes the mirror, empty where it isn't there yet.
 func (m *mirror) init() error {
 	if !isGitDir(m.dir) {
-		err := errors.Join(
-			os.MkdirAll(filepath.Join(m.dir, "objects", "pack"), 0o700),
-			os.MkdirAll(filepath.Join(m.dir, "refs"), 0o700),
-			writeWhole(filepath.Join(m.dir, "config"), []byte(mirrorConfig), 0o600, false),
-			writeWhole(filepath.Join(m.dir, "HEAD"), []byte("ref: refs/heads/main\n"), 0o600, false),
-		)
-		if err != nil {
+		if err := m.create(); err != nil {
 			return err
 		}
 	}
@@ -76,6 +74,38 @@ func (m *mirror) init() error {
 	_ = os.Chtimes(m.dir, now, now) // the last use
 	m.reopen()
 	return nil
+}
+
+// create puts an empty mirror in place, whole: nobody has a lock yet, and other
+// processes may be doing the same, or be using the one they have just made.
+func (m *mirror) create() error {
+	if err := os.MkdirAll(filepath.Dir(m.dir), 0o700); err != nil {
+		return err
+	}
+	made, err := os.MkdirTemp(filepath.Dir(m.dir), filepath.Base(m.dir)+".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(made) // unless it has been put in place
+	if err := errors.Join(
+		os.MkdirAll(filepath.Join(made, "objects", "pack"), 0o700),
+		os.Mkdir(filepath.Join(made, "refs"), 0o700),
+		os.WriteFile(filepath.Join(made, "config"), []byte(mirrorConfig), 0o600),
+		os.WriteFile(filepath.Join(made, "HEAD"), []byte("ref: refs/heads/main\n"), 0o600),
+	); err != nil {
+		return err
+	}
+	err = os.Rename(made, m.dir)
+	if err == nil || isGitDir(m.dir) { // in place, or another process was faster
+		return nil
+	}
+	if err := m.remove(); err != nil { // what is there is no mirror
+		return err
+	}
+	if err = os.Rename(made, m.dir); err != nil && isGitDir(m.dir) {
+		return nil
+	}
+	return err
 }
 
 // reopen makes what was written meanwhile readable.
@@ -105,12 +135,20 @@ func (m *mirror) removeUnused() {
 // what they have open, and no more.
 func (m *mirror) discard() error {
 	m.local.close()
+	if err := m.remove(); err != nil {
+		return err
+	}
+	return m.init()
+}
+
+// remove takes what is in the mirror's place away, at once.
+func (m *mirror) remove() error {
 	old := fmt.Sprintf("%s.old-%d-%d", m.dir, os.Getpid(), time.Now().UnixNano())
 	if err := os.Rename(m.dir, old); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	_ = os.RemoveAll(old)
-	return m.init()
+	return nil
 }
 
 // exclusively keeps other processes from fetching into the mirror.

@@ -31,6 +31,7 @@ type network struct {
 	helpers bool                 // whether credential helpers may be asked for auth
 	connect func(context.Context) (session, error)
 	pushing func(context.Context) (pushSession, error)
+	client  *http.Client // nil but for http and https
 	limits  Limits
 	retries retries
 
@@ -82,14 +83,16 @@ func (g *Git) newNetwork(loc location, cred *Credential, limits Limits) (*networ
 			return nil, fmt.Errorf("the secret has no %s and %s and no %s, which an http repository needs", keyUsername, keyPassword, keyBearer)
 		}
 		guard := &accessGuard{loc, g.Access, next}
-		plain := &http.Client{Transport: &gitGuard{guard}}
-		client := githttp.NewClient(plain)
+		n.client = &http.Client{Transport: &gitGuard{guard}}
+		client := githttp.NewClient(n.client)
 		n.connect = func(context.Context) (session, error) {
 			endpoint := *loc.endpoint // redirects change it
 			return client.NewUploadPackSession(&endpoint, n.auth)
 		}
 		n.pushing = func(context.Context) (pushSession, error) {
-			return &httpPush{client: plain, url: loc.endpoint.String(), auth: n.auth}, nil
+			client := *n.client
+			client.CheckRedirect = sameOrigin
+			return &httpPush{client: &client, url: loc.endpoint.String(), auth: n.auth}, nil
 		}
 	}
 	return n, nil
@@ -314,7 +317,10 @@ func (n *network) explain(err error) error {
 	}
 	err = unwrapUnexpected(err)
 	var said *pktline.ErrorLine
+	var moved *movedError
 	switch {
+	case errors.As(err, &moved):
+		return moved
 	case errors.As(err, &said):
 		return explainSaid(said.Text)
 	case errors.Is(err, transport.ErrRepositoryNotFound):

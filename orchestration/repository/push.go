@@ -275,9 +275,28 @@ func (h *httpPush) follow(to *url.URL) error {
 		return err
 	}
 	if from.Host != base.Host || from.Scheme != base.Scheme {
-		return fmt.Errorf("the repository has moved to %s: write that", redact(base.String()))
+		return &movedError{redact(base.String())}
 	}
 	h.url = base.String()
+	return nil
+}
+
+// movedError is a redirect to where no credentials go.
+type movedError struct{ to string }
+
+func (e *movedError) Error() string { return "the repository has moved to " + e.to + ": write that" }
+
+// sameOrigin follows redirects on one server only: net/http would take credentials
+// along to another port, and from https to http.
+func sameOrigin(req *http.Request, via []*http.Request) error {
+	if first := via[0].URL; req.URL.Host != first.Host || req.URL.Scheme != first.Scheme {
+		to := *req.URL
+		to.RawQuery, to.Path, to.RawPath = "", strings.TrimSuffix(to.Path, "/info/refs"), strings.TrimSuffix(to.RawPath, "/info/refs")
+		return &movedError{redact(to.String())}
+	}
+	if len(via) >= 10 {
+		return errors.New("too many redirects")
+	}
 	return nil
 }
 

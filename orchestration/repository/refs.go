@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -16,6 +17,36 @@ type refs struct {
 	hashes map[string]plumbing.Hash        // by full name; tags not peeled
 	peeled map[plumbing.Hash]plumbing.Hash // the commits of annotated tags, where the server says so
 	head   string                          // the branch that HEAD names, "" for none
+}
+
+// first is what the first of names that there is points to.
+func (l refs) first(names []string) (plumbing.Hash, bool) {
+	for _, name := range names {
+		if h, ok := l.hashes[name]; ok {
+			return h, true
+		}
+	}
+	return plumbing.ZeroHash, false
+}
+
+// commit is the commit that a ref's hash stands for, as far as the server says.
+func (l refs) commit(h plumbing.Hash) plumbing.Hash {
+	if commit, ok := l.peeled[h]; ok {
+		return commit
+	}
+	return h
+}
+
+// overridden has the names mean what they did earlier, so that one run sees one
+// version of each.
+func (l refs) overridden(earlier refs, names []string) refs {
+	l.hashes, l.peeled = maps.Clone(l.hashes), maps.Clone(l.peeled)
+	for _, name := range names {
+		delete(l.hashes, name)
+	}
+	maps.Copy(l.hashes, earlier.hashes)
+	maps.Copy(l.peeled, earlier.peeled)
+	return l
 }
 
 // defaultBranch is the branch that HEAD names or, as git clone takes it, one
@@ -85,10 +116,8 @@ func (r *repo) resolve(list refs, dir, ref string) (plumbing.Hash, error) {
 	if commit, ok := wholeCommit(ref); ok {
 		return commit, nil
 	}
-	for _, name := range refNames(dir, ref) {
-		if h, ok := list.hashes[name]; ok {
-			return h, nil
-		}
+	if h, ok := list.first(refNames(dir, ref)); ok {
+		return h, nil
 	}
 	maybeCommit := isHex(ref) && len(ref) >= minAbbreviation
 	if maybeCommit && len(ref) < 40 {

@@ -78,3 +78,8 @@ func isTransient(err error) bool {
 	var timeout net.Error
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
+
+// IsTransient says whether an error of this package is one that may go away:
+// the network or the server failed. A refusal, or something that isn't there,
+// stays.
+func IsTransient(err error) bool { return err != nil && isTransient(err) }

@@ -56,6 +56,37 @@ type OCIRef = repository.OCIRef
 // OCILock pins a package of a registry.
 type OCILock = repository.OCILock
 
+// LockIn is the lock in a Kptfile, nil when it has none.
+func LockIn(k *kptpkg.Kptfile) *Lock {
+	switch l := k.UpstreamLock; {
+	case l == nil:
+		return nil
+	case l.Git != nil:
+		git := GitLock(*l.Git)
+		return &Lock{Type: TypeGit, Git: &git}
+	case l.OCI != nil:
+		oci := OCILock{Image: l.OCI.Image, Ref: l.OCI.Image}
+		if k.Upstream != nil && k.Upstream.OCI != nil {
+			oci.Ref = k.Upstream.OCI.Image
+		}
+		return &Lock{Type: TypeOCI, OCI: &oci}
+	}
+	return nil
+}
+
+// InKptfile is the lock as a Kptfile's upstreamLock.
+func (l Lock) InKptfile() kptpkg.UpstreamLock {
+	lock := kptpkg.UpstreamLock{Type: string(l.Type)}
+	if l.Git != nil {
+		git := kptpkg.GitLock(*l.Git)
+		lock.Git = &git
+	}
+	if l.OCI != nil {
+		lock.OCI = &kptpkg.OCI{Image: l.OCI.Image}
+	}
+	return lock
+}
+
 // Ref names exactly what was locked, whatever the lock's own ref means by now.
 // Locks know no credentials.
 func (l Lock) Ref() Ref {
