@@ -188,15 +188,20 @@ func (c *checker) changeable(dir string) error {
 	if seen {
 		return err
 	}
-	f, err := c.disk.root.Open(dir)
-	if err == nil {
-		err = errors.Join(writable(f), f.Close())
-	}
-	if err != nil {
+	if err = c.writable(dir); err != nil {
 		err = failed(dir, "write directory", err)
 	}
 	c.locked[dir] = err
 	return err
+}
+
+// writable says, with an error, why entries of a directory can't be changed.
+func (d *disk) writable(dir string) error {
+	f, err := d.root.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(writable(f), f.Close())
 }
 
 func changed(p string) error {

@@ -456,6 +456,9 @@ func TestPermissionDenied(t *testing.T) {
 	assert.Equal(t, files{"a": "1", "z/f": "1"}, filesOf(t, d.Tree()))
 	require.NoError(t, d.Write(context.Background(), d.Tree()))
 	require.ErrorContains(t, d.Write(context.Background(), after.tree(t)), "make the staging directory: permission denied")
+	require.EqualError(t, d.Writable(), "write directory "+dir+": .stoop: make the staging directory: permission denied")
+	require.NoError(t, os.Chmod(dir, 0o755))
+	require.NoError(t, d.Writable())
 	require.NoError(t, d.Close())
 
 	// a file that can't be read

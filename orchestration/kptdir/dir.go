@@ -90,6 +90,22 @@ func (d *Dir) Write(ctx context.Context, after kptpkg.Tree) error {
 	return nil
 }
 
+// Writable says, with an error, why no Write that changes something can succeed,
+// as far as that shows without touching anything: the directory is read-only, or
+// another user's.
+func (d *Dir) Writable() error {
+	err := d.noLock
+	if err == nil {
+		if err = d.disk.writable("."); err != nil {
+			err = failed(stageName, "make the staging directory", err)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("write directory %s: %w", d.name, err)
+	}
+	return nil
+}
+
 // Close gives the directory back to other processes.
 func (d *Dir) Close() error {
 	return errors.Join(d.unlock(), d.disk.root.Close())

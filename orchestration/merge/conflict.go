@@ -50,7 +50,9 @@ func (p Policy) check() error {
 type Resolutions map[string]Side
 
 // ParseResolve reads arguments of the form FILE:PATH=local or
-// FILE:PATH=upstream into Resolutions. The same place twice is an error.
+// FILE:PATH=upstream into Resolutions. Files are named as a shell completes them,
+// with ./ before or / behind them, or as conflicts do. The same place twice is an
+// error.
 func ParseResolve(args []string) (Resolutions, error) {
 	r := make(Resolutions, len(args))
 	for _, a := range args {
@@ -65,12 +67,29 @@ func ParseResolve(args []string) (Resolutions, error) {
 		case side != Local && side != Upstream:
 			return nil, fmt.Errorf("resolve %q: unknown side %q: want local or upstream", a, side)
 		}
+		file, field, _ := strings.Cut(place, ":")
+		if place = path.Clean(file); field != "" {
+			place += ":" + field
+		}
 		if _, twice := r[place]; twice {
 			return nil, fmt.Errorf("resolve %q: %s is resolved twice", a, place)
 		}
 		r[place] = side
 	}
 	return r, nil
+}
+
+// Below returns the resolutions for what is in a directory, by places without it.
+func (r Resolutions) Below(dir string) Resolutions {
+	in := Resolutions{}
+	for place, side := range r {
+		if dir == "." {
+			in[place] = side
+		} else if rel, ok := strings.CutPrefix(place, dir+"/"); ok {
+			in[rel] = side
+		}
+	}
+	return in
 }
 
 // Conflict is a place that local and upstream changed differently since base.
@@ -102,6 +121,7 @@ type Conflict struct {
 	scope string // "Kind/name:" where File has more than one resource
 	dir   string // before File, where the user reads it
 	id    identity
+	input bool // it is about an input of the package's own, which rendering reads
 }
 
 // Place is where the conflict is, as the user names it: FILE:PATH, or just FILE
@@ -235,9 +255,12 @@ func (e *ConflictError) Error() string {
 // settle notes a conflict and returns the side that wins it. The policy upstream
 // wins only where it may; while a conflict is open, local is returned.
 func (m *merger) settle(c Conflict, mayTakeUpstream bool) Side {
-	c.File, c.dir = path.Join(m.prefix, c.File), m.Dir
+	c.File, c.dir, c.input = path.Join(m.prefix, c.File), m.Dir, c.Reason == ownInput
 	switch side, ok := m.resolution(c); {
 	case ok:
+		if c.Info && side != cmp.Or(c.Taken, Local) {
+			c.Reason = resolved[c.Reason]
+		}
 		c.Taken, c.Info = side, false
 	case m.settled.conflicts[c.at()] && !c.Info:
 		return Upstream

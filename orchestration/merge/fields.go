@@ -189,8 +189,10 @@ func taken(base, local, upstream *yaml.Node) *yaml.Node {
 		n.Anchor, n.Line, n.Column = "", 0, 0
 		n.HeadComment, n.LineComment, n.FootComment = local.HeadComment, local.LineComment, local.FootComment
 		quotes := yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle
-		if n.ShortTag() == yaml.NodeTagString && n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) == 0 && local.Style&quotes != 0 {
-			n.Style = local.Style & quotes
+		mine := n
+		mine.Style = local.Style & quotes
+		if n.ShortTag() == yaml.NodeTagString && n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) == 0 && mine.Style != 0 && sameQuotes(&n, &mine) {
+			n = mine
 		}
 		nodeComments(base, &n, upstream)
 		return &n

@@ -15,6 +15,7 @@ import (
 	"github.com/stoop-dev/stoop/internal/yamldoc"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
 // TestMerge runs testdata/*.txtar. The comment of an archive has options as
@@ -266,3 +267,13 @@ func TestAddKeys(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, show(got), show(again))
 }
+
+func treeOf(name, text string) kptpkg.Tree {
+	t, err := kptpkg.NewTree(kptpkg.NewFile(name, kptpkg.Regular, []byte(text)))
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+func childText(n *yaml.Node, key string) string { return text(child(n, key)) }

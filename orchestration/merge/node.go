@@ -123,7 +123,7 @@ func alike(a, b *yaml.Node, comments bool) bool {
 	}
 	switch a.Kind {
 	case yaml.ScalarNode:
-		return a.ShortTag() == b.ShortTag() && (a.Value == b.Value || isNull(a))
+		return a.ShortTag() == b.ShortTag() && (a.Value == b.Value && sameQuotes(a, b) || isNull(a))
 	case yaml.AliasNode:
 		return a.Value == b.Value
 	case yaml.MappingNode:
@@ -138,6 +138,13 @@ func alike(a, b *yaml.Node, comments bool) bool {
 		}
 	}
 	return true
+}
+
+// sameQuotes says whether two scalars of the same text are so to Kubernetes too:
+// it reads YAML 1.1, where yes without quotes is no text.
+func sameQuotes(a, b *yaml.Node) bool {
+	quoted := yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle
+	return (a.Style&quoted == 0) == (b.Style&quoted == 0) || !yaml.IsYaml1_1NonString(a)
 }
 
 func alikeMappings(a, b *yaml.Node, comments bool) bool {

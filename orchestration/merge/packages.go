@@ -72,7 +72,8 @@ func (p *part) merge() (done bool, err error) {
 	case !inBase && inLocal && inUpstream:
 		return false, fmt.Errorf("subpackage %q added in both upstream and local: rename or remove the local one", p.dir)
 	case !inBase && inUpstream:
-		return false, p.copyUpstream()
+		p.copyUpstream()
+		return false, nil
 	case !inBase, !inLocal && !inUpstream:
 		return false, nil
 	case !inLocal:
@@ -80,7 +81,8 @@ func (p *part) merge() (done bool, err error) {
 			p.settle(Conflict{File: p.dir, Base: present, Local: deleted, Upstream: changed, Reason: goneLocally}, false) == Local {
 			return true, nil
 		}
-		return false, p.copyUpstream()
+		p.copyUpstream()
+		return false, nil
 	case !inUpstream:
 		if len(changedFiles(p.base.Sub(p.dir), p.local.Sub(p.dir), nil)) == 0 ||
 			p.settle(Conflict{File: p.dir, Base: present, Local: changed, Upstream: deleted, Reason: goneUpstream}, false) == Upstream {
@@ -94,13 +96,12 @@ func (p *part) merge() (done bool, err error) {
 }
 
 // copyUpstream adds the files of a package that is new.
-func (p *part) copyUpstream() error {
+func (p *part) copyUpstream() {
 	for _, f := range p.paths {
 		if u := p.upstream.File(f); u != nil {
 			p.out.put(f, u)
 		}
 	}
-	return nil
 }
 
 // mergeContent merges the files and resources of a package.
@@ -152,17 +153,22 @@ func (p *part) mergeContent() error {
 func (p *part) findInputs() map[string]bool {
 	found := map[string]bool{}
 	for _, tree := range []kptpkg.Tree{p.local, p.upstream} {
-		k, err := tree.Kptfile(p.dir)
-		if err != nil {
-			continue // there is none: it would have been refused before
-		}
-		for _, step := range slices.Concat(k.Pipeline.Mutators, k.Pipeline.Validators) {
-			if step.ConfigPath != "" {
-				found[path.Join(p.dir, step.ConfigPath)] = true
-			}
-		}
+		addInputs(found, tree, p.dir)
 	}
 	return found
+}
+
+// addInputs adds the files that configure the pipeline of the package at dir.
+func addInputs(found map[string]bool, tree kptpkg.Tree, dir string) {
+	k, err := tree.Kptfile(dir)
+	if err != nil {
+		return // there is none: it would have been refused before
+	}
+	for _, step := range slices.Concat(k.Pipeline.Mutators, k.Pipeline.Validators) {
+		if step.ConfigPath != "" {
+			found[path.Join(dir, step.ConfigPath)] = true
+		}
+	}
 }
 
 // open reads the resources of all packages and learns the kinds they define.

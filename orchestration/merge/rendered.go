@@ -3,6 +3,7 @@ package merge
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -37,14 +38,44 @@ func (c Conflict) at() conflictAt { return conflictAt{c.File, c.Field, c.id} }
 // settled is what a merge before this one found out to be nobody's change.
 type settled struct {
 	conflicts map[conflictAt]bool // upstream's to win
-	packages  map[string]bool     // fast-forward need not look at these
+	packages  map[string][]string // which files fast-forward may mind, by package
 }
 
 // withoutRendered merges as mergeOnce does, but where that stops for values that
 // rendering wrote upstream's are taken. Everything else stays as it is locally:
 // what is taken back here is only compared with.
 func withoutRendered(t trees, o Options) (Result, error) {
-	s := settled{packages: map[string]bool{}}
+	res, err := settleRendered(t, o)
+	copied := map[string]bool{}
+	for _, c := range res.Conflicts {
+		if c.overwritten() {
+			copied[c.File] = true
+		}
+	}
+	if len(copied) == 0 {
+		return res, err
+	}
+	mine, failed := o.byHand(t, slices.Sorted(maps.Keys(copied)))
+	if failed != nil {
+		res.RenderError = renderError(failed)
+		return res, err
+	}
+	res.Conflicts = slices.DeleteFunc(res.Conflicts, func(c Conflict) bool {
+		return c.overwritten() && !slices.Contains(mine, c.File)
+	})
+	return res, err
+}
+
+// overwritten says whether the conflict only tells that copy-merge put upstream's
+// file in the place of one that was changed.
+func (c Conflict) overwritten() bool {
+	return c.Info && (c.Reason == copiedOver || c.Reason == removedByCopy)
+}
+
+// settleRendered merges, and once more with upstream's to win where the conflict
+// was of what rendering wrote.
+func settleRendered(t trees, o Options) (Result, error) {
+	s := settled{packages: map[string][]string{}}
 	res, err := mergeOnce(t, o, s)
 	for changed := (*changedError)(nil); errors.As(err, &changed); {
 		dir := changed.dir
@@ -54,16 +85,20 @@ func withoutRendered(t trees, o Options) (Result, error) {
 			return res, err
 		}
 		plain = t.local.Replace(dir, plain.Sub(dir))
-		if _, failed = mergeOnce(trees{t.base, plain, t.upstream}, o, s); errors.As(failed, &changed) && changed.dir == dir {
-			return res, failed
+		_, failed = mergeOnce(trees{t.base, plain, t.upstream}, o, s)
+		if errors.As(failed, &changed) && changed.dir == dir {
+			if s.packages[dir], err = o.notDerived(t, changed.files); err != nil {
+				return res, failed
+			}
+			return mergeOnce(t, o, s)
 		}
-		s.packages[dir] = true
+		s.packages[dir] = nil
 		res, err = mergeOnce(t, o, s)
 	}
 	var contested []string
 	found := map[conflictAt]bool{}
 	for _, c := range res.Conflicts {
-		if !c.Info {
+		if !c.Info && !c.input {
 			found[c.at()] = true
 			contested = append(contested, c.File)
 		}
@@ -83,7 +118,7 @@ func withoutRendered(t trees, o Options) (Result, error) {
 	}
 	for _, c := range left.Conflicts {
 		switch {
-		case c.Info:
+		case c.Info, c.input:
 		case !found[c.at()]:
 			return res, err // the two can't be compared
 		default:
@@ -95,6 +130,54 @@ func withoutRendered(t trees, o Options) (Result, error) {
 	}
 	s.conflicts = found
 	return mergeOnce(t, o, s)
+}
+
+// byHand are those of some files that were changed locally by somebody.
+func (o Options) byHand(t trees, files []string) ([]string, error) {
+	plain, err := o.takeBack(t.local, files...)
+	if err != nil {
+		return nil, err
+	}
+	return o.notDerived(t, changedFiles(t.base, plain, files))
+}
+
+// notDerived are those of some changed files that rendering doesn't write from the
+// other ones: from the pipeline, what it is configured by, and what it reads only.
+func (o Options) notDerived(t trees, files []string) ([]string, error) {
+	before, after, err := o.Rendered(files)
+	if err != nil {
+		return nil, err
+	}
+	inputs := inputsOf(t.local)
+	var derived []string
+	for _, f := range files {
+		b, a := before.File(f), after.File(f)
+		written := a != nil && (b == nil || !sameBytes(b, a))
+		if written && !inputs[f] {
+			derived = append(derived, f)
+		}
+	}
+	if len(derived) == 0 || len(derived) == len(files) {
+		return files, nil
+	}
+	plain, err := o.takeBack(t.local, derived...)
+	if err != nil {
+		return nil, err
+	}
+	if left := changedFiles(t.base, plain, files); len(left) > 0 {
+		return left, nil
+	}
+	return files, nil
+}
+
+// inputsOf are the files of a tree that say what its pipelines do.
+func inputsOf(tree kptpkg.Tree) map[string]bool {
+	found := map[string]bool{}
+	for _, dir := range tree.Packages() {
+		found[path.Join(dir, kptpkg.KptfileName)] = true
+		addInputs(found, tree, dir)
+	}
+	return found
 }
 
 // takeBack is local less what rendering wrote into the contested files and the

@@ -21,8 +21,12 @@ func (m *merger) fastForward(t trees) (kptpkg.Tree, error) {
 	}
 	slices.Sort(mine)
 	dir := path.Clean(m.prefix)
-	if files := changedFiles(t.base, t.local, mine); len(files) > 0 && !m.settled.packages[dir] {
-		return kptpkg.Tree{}, &changedError{dir: dir, files: m.prefixed(files)}
+	files, known := m.settled.packages[dir]
+	if !known {
+		files = m.prefixed(changedFiles(t.base, t.local, mine))
+	}
+	if len(files) > 0 {
+		return kptpkg.Tree{}, &changedError{dir: dir, files: files}
 	}
 	return m.replace(t)
 }

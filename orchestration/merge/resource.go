@@ -20,6 +20,9 @@ const (
 	removedByCopy = "changed locally, removed as upstream no longer has it"
 )
 
+// resolved says what happened where the usual side was to win and doesn't.
+var resolved = map[string]string{ownInput: bothChanged, copiedOver: bothChanged, removedByCopy: goneUpstream}
+
 // Words for what became of a whole resource or file.
 const (
 	present = "present"

@@ -91,6 +91,11 @@ type Rendered struct {
 	failure   *Error      // nil when it succeeded
 }
 
+// WithoutTree is what there is to say about the render, and not what came of it.
+func (r *Rendered) WithoutTree() *Rendered {
+	return &Rendered{Steps: r.Steps, Results: r.Results, Packages: r.Packages, Functions: r.Functions, failure: r.failure}
+}
+
 // Error is a render that failed, or the run of a single function.
 type Error struct {
 	// Package is the package at fault, as messages name it: root/db.

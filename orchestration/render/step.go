@@ -182,7 +182,7 @@ func (x *execution) run(ctx context.Context, s *step, items []*item) ([]*item, e
 		x.report(s)
 		return nil, err
 	}
-	after, err := x.check(s, call.Items, from, given, items, dir)
+	after, err := x.check(s, call.Items, from, dir)
 	if err == nil && s.Phase != Validator {
 		err = x.keepsKptfile(s, after)
 	}
@@ -293,7 +293,7 @@ type placed struct {
 
 // check decides where the objects that a function returned go and refuses those
 // that can't go anywhere. dir is where those go that name no file.
-func (x *execution) check(s *step, objects []*fn.Object, from map[*fn.Object]*item, given, items []*item, dir string) ([]placed, error) {
+func (x *execution) check(s *step, objects []*fn.Object, from map[*fn.Object]*item, dir string) ([]placed, error) {
 	after := make([]placed, len(objects))
 	moved := false
 	seen := make(map[*fn.Object]bool, len(objects))

@@ -37,14 +37,14 @@ func fetchUpstream(ctx context.Context, j *Job) (kptpkg.Tree, error) {
 		return kptpkg.Tree{}, err
 	}
 	// the conditions of upstream are about another package
-	return t.EditKptfile(".", func(k *kptpkg.KptfileEditor) error {
+	t, err = t.EditKptfile(".", func(k *kptpkg.KptfileEditor) error {
 		k.Remove("status")
-		if j.Lock == nil {
-			k.Remove("upstream")
-			k.Remove("upstreamLock")
-		}
 		return nil
 	})
+	if err != nil || j.Lock != nil {
+		return t, err
+	}
+	return withoutOrigin(t)
 }
 
 // fetch reads the clone task's package and notes its lock; from says in an
@@ -119,13 +119,11 @@ func lockUpstream(_ context.Context, j *Job) (kptpkg.Tree, error) {
 		case l == nil:
 		case l.OCI != nil:
 			k.SetUpstream(kptpkg.Upstream{Type: "oci", UpdateStrategy: strategy, OCI: &kptpkg.OCI{Image: l.OCI.Ref}})
-			k.SetUpstreamLock(kptpkg.UpstreamLock{Type: "oci", OCI: &kptpkg.OCI{Image: l.OCI.Image}})
+			k.SetUpstreamLock(l.InKptfile())
 		default:
-			git := l.Git
 			k.SetUpstream(kptpkg.Upstream{Type: "git", UpdateStrategy: strategy,
-				Git: &kptpkg.Git{Repo: git.Repo, Directory: git.Directory, Ref: git.Ref}})
-			k.SetUpstreamLock(kptpkg.UpstreamLock{Type: "git",
-				Git: &kptpkg.GitLock{Repo: git.Repo, Directory: git.Directory, Ref: git.Ref, Commit: git.Commit}})
+				Git: &kptpkg.Git{Repo: l.Git.Repo, Directory: l.Git.Directory, Ref: l.Git.Ref}})
+			k.SetUpstreamLock(l.InKptfile())
 		}
 		return nil
 	})

@@ -3,7 +3,9 @@ package task
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -20,6 +22,9 @@ import (
 var ReplaceFiles = Mutation{"replace files", replaceFiles}
 
 func replaceFiles(_ context.Context, j *Job) (kptpkg.Tree, error) {
+	if _, err := BadPath(j.Resources.Spec.Resources); err != nil {
+		return kptpkg.Tree{}, err
+	}
 	content, err := j.Resources.Files()
 	if err != nil {
 		return kptpkg.Tree{}, err
@@ -46,7 +51,36 @@ func replaceFiles(_ context.Context, j *Job) (kptpkg.Tree, error) {
 		files = append(files, kptpkg.NewFile(p, mode, content[p]))
 	}
 	j.replaced = j.Package
-	return j.Package.Without(gone...).With(files...)
+	next := j.Package.Without(gone...)
+	for _, p := range slices.Sorted(maps.Keys(content)) {
+		for dir := path.Dir(p); dir != "."; dir = path.Dir(dir) {
+			if next.File(dir) != nil {
+				return kptpkg.Tree{}, fmt.Errorf("path %q: %s is a file of the package that can't be given as text and stays, and no directory: rename one", p, dir)
+			}
+		}
+	}
+	return next.With(files...)
+}
+
+// BadPath finds the first of the paths at which a package can't have a file,
+// alone or beside the others, and says why; without one the error is nil.
+func BadPath(files map[string]string) (string, error) {
+	for _, p := range slices.Sorted(maps.Keys(files)) {
+		if err := kptpkg.CheckPath(p); err != nil {
+			return p, err
+		}
+		for seg := range strings.SplitSeq(p, "/") {
+			if s := strings.TrimRight(seg, ". "); strings.EqualFold(s, ".stoop") || strings.EqualFold(s, ".stoop.lock") {
+				return p, fmt.Errorf("path %q: the name %s is reserved for stoop's own files: rename it", p, seg)
+			}
+		}
+		for dir := path.Dir(p); dir != "."; dir = path.Dir(dir) {
+			if _, file := files[dir]; file {
+				return p, fmt.Errorf("path %q: %s is a file and can't be a directory as well: rename one", p, dir)
+			}
+		}
+	}
+	return "", nil
 }
 
 // KeepComments gives the resources back the comments that the replaced ones

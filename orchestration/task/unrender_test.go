@@ -199,6 +199,94 @@ func TestMergeRendered(t *testing.T) {
 	require.ErrorContains(t, err, "db: fast-forward: changed locally since it was cloned: db/cm.yaml; undo that")
 }
 
+// A strategy that takes files as a whole says which ones somebody changed: not
+// those that rendering wrote, be it from what was changed.
+func TestMergeRenderedFiles(t *testing.T) {
+	setters := files{
+		"Kptfile":      kptfileWith(setNamespace + applySetters),
+		"setters.yaml": configMap("setters", "  replicas: \"3\"\n"),
+		"cm.yaml":      configMap("cm", "  color: red\n"),
+		"web.yaml":     "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  replicas: 1 # kpt-set: ${replicas}\n",
+	}
+	replacements := files{
+		"Kptfile": kptfileWith("  - image: apply-replacements:v0.1.1\n    configPath: replacements.yaml\n"),
+		"replacements.yaml": "apiVersion: fn.kpt.dev/v1alpha1\nkind: ApplyReplacements\nmetadata:\n  name: r\n  annotations:\n    config.kubernetes.io/local-config: \"true\"\n" +
+			"replacements:\n- source: {kind: ConfigMap, name: source, fieldPath: data.host}\n  targets:\n  - select: {kind: ConfigMap, name: cm}\n    fieldPaths: [data.color]\n",
+		"source.yaml": configMap("source", "  host: a\n"),
+		"cm.yaml":     configMap("cm", "  color: red\n"),
+	}
+	for _, tc := range []struct {
+		name  string
+		base  files
+		local func(files) files // what was done to the rendered package
+		want  []string
+	}{
+		{"only rendered", setters, func(f files) files { return f }, nil},
+		{"a setter", setters, func(f files) files { return made(t, f.edited(t, "setters.yaml", `"3"`, `"4"`)) }, []string{"setters.yaml"}},
+		{"a setter that wasn't rendered yet", setters, func(f files) files { return f.edited(t, "setters.yaml", `"3"`, `"4"`) }, []string{"setters.yaml"}},
+		{"a setter, and another file", setters, func(f files) files {
+			return made(t, f.edited(t, "setters.yaml", `"3"`, `"4"`).edited(t, "cm.yaml", "red", "green"))
+		}, []string{"cm.yaml", "setters.yaml"}},
+		{"what a setter wrote", setters, func(f files) files { return f.edited(t, "web.yaml", "replicas: 3", "replicas: 7") }, []string{"web.yaml"}},
+		{"the source of a replacement", replacements, func(f files) files { return made(t, f.edited(t, "source.yaml", "host: a", "host: b")) }, []string{"source.yaml"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			base, local := tree(t, tc.base), tree(t, tc.local(made(t, tc.base)))
+			v2 := tc.base.and(files{})
+			for name, text := range v2 {
+				if name != "Kptfile" {
+					v2[name] = text + "# v2\n"
+				}
+			}
+			res, err := unrendering().Merge(t.Context(), base, local, tree(t, v2), merge.Options{Strategy: merge.CopyMerge, Root: true})
+			require.NoError(t, err)
+			assert.Equal(t, tc.want, places(res.Conflicts, true))
+			for name, want := range v2 {
+				if name != "Kptfile" {
+					assert.Equal(t, want, text(t, res.Tree)[name])
+				}
+			}
+			_, err = unrendering().Merge(t.Context(), base, local, tree(t, v2), merge.Options{Strategy: merge.FastForward, Root: true})
+			if tc.want == nil {
+				require.NoError(t, err)
+				return
+			}
+			require.EqualError(t, err, "fast-forward: changed locally since it was cloned: "+strings.Join(tc.want, ", ")+"; undo that, or use another strategy, such as resource-merge")
+		})
+	}
+}
+
+// A setter that is settled by name is no conflict about what was rendered from it;
+// and what was settled against the usual says nothing else.
+func TestMergeRenderedResolve(t *testing.T) {
+	base := files{
+		"Kptfile":      kptfileWith(applySetters),
+		"setters.yaml": configMap("setters", "  replicas: \"3\"\n"),
+		"web.yaml":     "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  replicas: 3 # kpt-set: ${replicas}\n",
+	}
+	mine := made(t, made(t, base).edited(t, "setters.yaml", `"3"`, `"7"`))
+	require.Contains(t, mine["web.yaml"], "replicas: 7")
+	v2 := base.edited(t, "setters.yaml", `"3"`, `"5"`).edited(t, "web.yaml", "replicas: 3", "replicas: 5")
+	const setter = "setters.yaml:data.replicas"
+	for side, value := range map[merge.Side]string{merge.Local: `"7"`, merge.Upstream: `"5"`} {
+		res, err := unrendering().Merge(t.Context(), tree(t, base), tree(t, mine), tree(t, v2), merge.Options{Root: true, Resolve: merge.Resolutions{setter: side}})
+		require.NoError(t, err)
+		assert.Equal(t, []string{setter}, places(res.Conflicts, false))
+		got := text(t, res.Tree)
+		assert.Contains(t, got["setters.yaml"], "replicas: "+value)
+		assert.Contains(t, got["web.yaml"], "replicas: 5")
+		if side == merge.Upstream {
+			assert.Equal(t, "changed differently on both sides", res.Conflicts[0].Reason)
+		}
+	}
+	res, err := unrendering().Merge(t.Context(), tree(t, base), tree(t, mine), tree(t, v2), merge.Options{
+		Root: true, Strategy: merge.CopyMerge, Resolve: merge.Resolutions{"setters.yaml": merge.Local}})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"setters.yaml"}, places(res.Conflicts, false))
+	assert.Equal(t, "changed differently on both sides", res.Conflicts[0].Reason)
+	assert.Equal(t, mine["setters.yaml"], text(t, res.Tree)["setters.yaml"])
+}
+
 // Whatever is edited on both sides: a value of one's own stays or is shown, and
 // one that only rendering wrote is neither.
 func TestMergeRenderedProperties(t *testing.T) {

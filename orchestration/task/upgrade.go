@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"strings"
 
 	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 	"github.com/stoop-dev/stoop/orchestration/merge"
+	"github.com/stoop-dev/stoop/orchestration/upstream"
 )
 
 // MergeUpstream merges what changed between two upstream revisions into the
@@ -49,7 +51,11 @@ func mergeUpstream(ctx context.Context, j *Job) (kptpkg.Tree, error) {
 		return kptpkg.Tree{}, err
 	}
 	policy := cmp.Or(j.OnConflict, merge.Policy(asked))
-	before, after, err := j.seen(base.Package, mine, up.Package)
+	from, err := j.madeOf(mine, base, up)
+	if err != nil {
+		return kptpkg.Tree{}, err
+	}
+	before, after, err := j.seen(from.Package, mine, up.Package)
 	if err != nil {
 		return kptpkg.Tree{}, err
 	}
@@ -70,8 +76,65 @@ func mergeUpstream(ctx context.Context, j *Job) (kptpkg.Tree, error) {
 	case err != nil:
 		return kptpkg.Tree{}, err
 	}
-	j.Lock = up.Lock
+	if j.Lock = up.Lock; j.Lock == nil {
+		return withoutOrigin(res.Tree)
+	}
 	return res.Tree, nil
+}
+
+// madeOf is the upstream revision whose content the package has, by its lock: base,
+// or up where it was upgraded before. From any other one the merge would move the
+// lock to up, and leave out or repeat what changed until base. What has no lock is
+// taken for made of base.
+func (j *Job) madeOf(mine kptpkg.Tree, base, up *Revision) (*Revision, error) {
+	k, err := mine.Kptfile(".")
+	switch {
+	case err != nil:
+		return nil, err
+	case k.UpstreamLock == nil || lockedTo(k.UpstreamLock, base.Lock):
+		return base, nil
+	case lockedTo(k.UpstreamLock, up.Lock):
+		return up, nil
+	}
+	is, was := "kept in this workspace only", "nothing that can be read"
+	if l := base.Lock; l != nil && l.Git != nil {
+		is = fmt.Sprintf("at commit %s of %s", l.Git.Commit, l.Git.Repo)
+	} else if l != nil && l.OCI != nil {
+		is = l.OCI.Image
+	}
+	if l := k.UpstreamLock; l.Git != nil {
+		was = fmt.Sprintf("commit %s of %s (%s)", l.Git.Commit, l.Git.Repo, l.Git.Ref)
+	} else if l.OCI != nil {
+		was = l.OCI.Image
+	}
+	return nil, j.taskError("oldUpstreamRef.name", fmt.Sprintf("package revision %q is %s, and by upstreamLock in its Kptfile the package is made of %s: name the revision that holds that version", base.Name, is, was), nil)
+}
+
+// lockedTo says whether a Kptfile's lock is on what was read. A commit and a digest
+// are the same wherever they are kept; and Porch leaves out of a lock's directory
+// that of the registered repository.
+func lockedTo(lock *kptpkg.UpstreamLock, read *upstream.Lock) bool {
+	switch {
+	case read == nil:
+		return false
+	case lock.Git != nil && read.Git != nil:
+		a, b := path.Join("/", lock.Git.Directory), path.Join("/", read.Git.Directory)
+		return strings.EqualFold(lock.Git.Commit, read.Git.Commit) && (strings.HasSuffix(a, b) || strings.HasSuffix(b, a))
+	case lock.OCI != nil && read.OCI != nil:
+		_, a, pinned := strings.Cut(lock.OCI.Image, "@")
+		_, b, _ := strings.Cut(read.OCI.Image, "@")
+		return pinned && a == b
+	}
+	return false
+}
+
+// withoutOrigin is a package of a revision that is in this workspace only.
+func withoutOrigin(t kptpkg.Tree) (kptpkg.Tree, error) {
+	return t.EditKptfile(".", func(k *kptpkg.KptfileEditor) error {
+		k.Remove("upstream")
+		k.Remove("upstreamLock")
+		return nil
+	})
 }
 
 // seen leaves out of both sides of upstream the files that the host could not
