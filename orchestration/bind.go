@@ -19,8 +19,8 @@ func (r *run) bind(w *work, in dag.Inputs) (*api.TaskSpec, error) {
 		c.Target = w.target()
 		bound = &c
 	}
-	if err == nil {
-		err = bound.ValidateBound(w.object.Ref(), w.field)
+	if err == nil && bound != w.spec {
+		err = bound.ValidateBound(w.object, w.field)
 	}
 	if err != nil {
 		return nil, dag.Mark(dag.Permanent, at(api.At(err, w.object.Ref(), w.field), w.file, w.index))
@@ -50,7 +50,7 @@ func withNeeds(bound, spec *api.TaskSpec, in dag.Inputs) *api.TaskSpec {
 		if c.Inputs == nil {
 			c.Inputs = map[string]any{}
 		}
-		v, ok := in.Needs[n.Task][n.OutputKey]
+		v, ok := in.Of(n.Task)[n.OutputKey]
 		if !ok {
 			v = spec.Needs[i].Default
 		}
@@ -67,7 +67,7 @@ func (w *work) takesInputs() bool { return w.executed() || w.spec.Type == api.Wo
 func (r *run) lookup(p *plan, in dag.Inputs) func(api.Binding) (any, error) {
 	return func(b api.Binding) (any, error) {
 		if b.Task != "plan" {
-			outputs := in.Needs[b.Task]
+			outputs := in.Of(b.Task)
 			if in.Inner != nil {
 				outputs = in.Inner[b.Task]
 			}

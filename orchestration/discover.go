@@ -16,21 +16,22 @@ import (
 )
 
 // order is an object that this workspace asks to be carried out: a
-// PackageRevision, or PackageRevisionResources that replace a package.
+// PackageRevision, PackageRevisionResources that replace a package, a Plan or a
+// Task.
 type order struct {
 	file      string // in the workspace; where it will be for a new function config
 	number    int    // of the document among the file's; -1 for a new function config
 	index     int    // as results count documents: those with content
 	doc       *yamldoc.Doc
 	object    api.Object                    // the object itself
-	revision  *api.PackageRevision          // the object, or the one that holds what is replaced
-	resources *api.PackageRevisionResources // what replaces the package; nil in a PackageRevision
-	target    string
+	revision  *api.PackageRevision          // the object, or the one that holds what is replaced; nil in a Plan or Task
+	resources *api.PackageRevisionResources // what replaces the package; nil in all others
+	target    string                        // of the first two; a task's is work.dir
 }
 
 // found is all that a workspace says to stoop.
 type found struct {
-	orders       []*order
+	orders       []*order                   // PackageRevisions, and what replaces packages
 	plans        []*order                   // Plan and Task objects
 	repositories map[string]*api.Repository // by namespace/name
 	own          map[string]bool            // files that hold nothing but objects for stoop
@@ -76,8 +77,25 @@ func mayHoldOrders(f *kptpkg.File) bool {
 		return false
 	}
 	text := f.Text()
-	return text == nil || bytes.IndexByte(text, '\\') >= 0 || bytes.IndexByte(text, 0) >= 0 ||
-		slices.ContainsFunc(groups, func(g string) bool { return bytes.Contains(text, []byte(g)) })
+	return text == nil || bytes.IndexByte(text, '\\') >= 0 || bytes.IndexByte(text, 0) >= 0 || mentionsGroup(text)
+}
+
+// mentionsGroup says whether a text has one of the groups with a slash behind it, as
+// apiVersions do. It looks for the slashes: of all characters of a group and what
+// follows it they are the rarest by far.
+func mentionsGroup(text []byte) bool {
+	for {
+		slash := bytes.IndexByte(text, '/')
+		if slash < 0 {
+			return false
+		}
+		for _, g := range groups {
+			if slash >= len(g) && string(text[slash-len(g):slash]) == g {
+				return true
+			}
+		}
+		text = text[slash+1:]
+	}
 }
 
 func (f *found) readFile(ws kptpkg.Tree, file *kptpkg.File) error {

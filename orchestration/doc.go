@@ -10,10 +10,10 @@
 //
 // A workspace is a [kptpkg.Tree], all that stoop was given; its root is the
 // declaring package. An order is an object in it that asks for work: a
-// PackageRevision, a Plan or a Task (package api). A job is an order being carried
-// out on its target, a directory of the workspace. A task is what the order asks
-// for, or one of a plan's; its
-// kind (package task) is a name and a chain of mutations, each a package in, a
+// PackageRevision, PackageRevisionResources, a Plan or a Task (package api). A job
+// is one of the first two being carried out on its target, a directory of the
+// workspace. A task is what a PackageRevision asks for, a Task, or one of a plan's;
+// its kind (package task) is a name and a chain of mutations, each a package in, a
 // package out. A carrier is an object that brings files which can't be items of
 // a list.
 //

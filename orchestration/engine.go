@@ -507,11 +507,7 @@ func (r registered) lock() upstream.Lock {
 		return upstream.Lock{Type: upstream.TypeGit, Git: &upstream.GitLock{
 			Repo: repository.WithoutCredentials(git.Repo), Directory: r.Directory, Ref: r.Ref, Commit: r.Commit}}
 	}
-	name := r.Ref
-	if colon := strings.LastIndexByte(name, ':'); colon > strings.LastIndexByte(name, '/') {
-		name = name[:colon]
-	}
-	return upstream.Lock{Type: upstream.TypeOCI, OCI: &upstream.OCILock{Image: name + "@" + r.Commit, Ref: r.Ref}}
+	return upstream.Lock{Type: upstream.TypeOCI, OCI: &upstream.OCILock{Image: withoutTag(r.Ref) + "@" + r.Commit, Ref: r.Ref}}
 }
 
 // edited is a draft that knows whether its content changed. What is the same is

@@ -559,22 +559,22 @@ func (e *Engine) unused(ctx context.Context, up registered) error {
 	return nil
 }
 
-// isUpstreamOf says whether a revision was made of up.
-func (up registered) isUpstreamOf(ctx context.Context, r registered) (bool, error) {
-	pkg, err := r.open.Resources(ctx, r.Revision.Revision)
+// isUpstreamOf says whether another revision was made of this one.
+func (r registered) isUpstreamOf(ctx context.Context, other registered) (bool, error) {
+	pkg, err := other.open.Resources(ctx, other.Revision.Revision)
 	if err != nil {
 		return false, err
 	}
 	// a Kptfile that is broken says nothing
-	if k, err := pkg.Kptfile("."); err == nil && k.UpstreamLock != nil && placeOf(*k.UpstreamLock) == placeOf(kptfileLock(up.lock())) {
+	if k, err := pkg.Kptfile("."); err == nil && k.UpstreamLock != nil && placeOf(*k.UpstreamLock) == placeOf(r.lock().InKptfile()) {
 		return true, nil
 	}
-	if !sees(r.Namespace, up.Namespace) {
+	if !sees(other.Namespace, r.Namespace) {
 		return false, nil // the names in its tasks are of another namespace
 	}
-	tasks, err := r.open.Tasks(ctx, r.Revision.Revision)
+	tasks, err := other.open.Tasks(ctx, other.Revision.Revision)
 	return slices.ContainsFunc(tasks, func(t api.Task) bool {
-		switch name := up.Name(); {
+		switch name := r.Name(); {
 		case t.Clone != nil && t.Clone.UpstreamRef.UpstreamRef != nil:
 			return t.Clone.UpstreamRef.UpstreamRef.Name == name
 		case t.Upgrade != nil:

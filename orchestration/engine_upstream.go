@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
-	"github.com/stoop-dev/stoop/orchestration/upstream"
 )
 
 // Link says what a package revision was made of.
@@ -33,7 +32,7 @@ func (e *Engine) Upstreams(ctx context.Context, revisions, all []Revision) ([]Li
 			return nil, err
 		}
 		if all[i].IsPublished() {
-			upstreams[placeOf(kptfileLock(r.lock()))] = &all[i]
+			upstreams[placeOf(r.lock().InKptfile())] = &all[i]
 		}
 	}
 	links := make([]Link, len(revisions))
@@ -85,16 +84,18 @@ func (r registered) kptfile(ctx context.Context) (*kptpkg.Kptfile, error) {
 	return k, nil
 }
 
-// kptfileLock is a lock as Kptfiles have it.
-func kptfileLock(l upstream.Lock) kptpkg.UpstreamLock {
-	lock := kptpkg.UpstreamLock{Type: string(l.Type)}
-	if l.Git != nil {
-		lock.Git = &kptpkg.GitLock{Repo: l.Git.Repo, Directory: l.Git.Directory, Ref: l.Git.Ref, Commit: l.Git.Commit}
+// plainRepo is a repository's URL in one of the ways that kpt and Porch spell it,
+// with and without .git.
+func plainRepo(url string) string {
+	return strings.TrimSuffix(strings.TrimRight(url, "/"), ".git")
+}
+
+// withoutTag is an image's name, given without a digest, less its tag.
+func withoutTag(image string) string {
+	if colon := strings.LastIndexByte(image, ':'); colon > strings.LastIndexByte(image, '/') {
+		return image[:colon]
 	}
-	if l.OCI != nil {
-		lock.OCI = &kptpkg.OCI{Image: l.OCI.Image}
-	}
-	return lock
+	return image
 }
 
 // placeOf is a lock as text, the same for all that name one place alike; "" for
@@ -102,8 +103,7 @@ func kptfileLock(l upstream.Lock) kptpkg.UpstreamLock {
 func placeOf(l kptpkg.UpstreamLock) string {
 	switch {
 	case l.Git != nil:
-		repo := strings.TrimSuffix(strings.TrimRight(l.Git.Repo, "/"), ".git")
-		return repo + "/" + strings.Trim(l.Git.Directory, "/") + "@" + l.Git.Ref
+		return plainRepo(l.Git.Repo) + "/" + strings.Trim(l.Git.Directory, "/") + "@" + l.Git.Ref
 	case l.OCI != nil:
 		return l.OCI.Image
 	}

@@ -1,7 +1,10 @@
 package orchestration
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -9,14 +12,19 @@ import (
 	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/dag"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+	"github.com/stoop-dev/stoop/orchestration/upstream"
 )
 
 // Orchestrator executes plans, in the words of the task orchestrator that it
 // stands for. Its fields are set before the first use; it may then be used
-// concurrently.
+// concurrently. The zero value carries out what needs nobody else: see Handler,
+// and Options.Agent.
 type Orchestrator struct {
 	// Handler carries out the tasks that make and change packages, and finds the
-	// functions of tools.
+	// functions of tools. Nil is the zero TaskHandler: it makes and changes
+	// packages, and neither runs a function nor fetches a package; for the
+	// functions that are built in set its Runtime and Builtins to
+	// builtin.New(builtin.Exact).
 	Handler *TaskHandler
 	// Options are how plans run: Parallel, TaskTimeout, Agent, Mock, Observe,
 	// Save, Suspend and Kill. Options.Context is what every plan is told.
@@ -47,16 +55,27 @@ type PlanResult struct {
 	Report *Report
 }
 
-// ExecutePlan executes a plan on the workspace. words are the run's context; they
-// win over the plan's and the orchestrator's own. Afterwards plan.Status says how
-// the plan and its tasks are.
+// ExecutePlan executes a plan on the workspace. The plan's apiVersion and kind may
+// be empty. words are the run's context; they win over the plan's and the
+// orchestrator's own. Afterwards plan.Status says how the plan and its tasks are:
+// one *api.Plan is for one call at a time. Concurrent calls take copies, for which
+// an assignment does.
 //
 // The result is there unless the plan, or another order of the workspace, is
-// wrong and nothing was begun. The error joins those of all tasks that failed; a
-// plan that is suspended is none.
+// wrong and nothing was begun. The error joins those of all tasks that failed, and
+// is ctx's too where that ended the plan, see [Run]; a plan that is suspended is
+// none.
 func (o *Orchestrator) ExecutePlan(ctx context.Context, plan *api.Plan, words map[string]string) (*PlanResult, error) {
+	if plan == nil {
+		return nil, errors.New("there is no plan")
+	}
+	object := *plan
+	object.APIVersion, object.Kind = cmp.Or(plan.APIVersion, api.StoopV1Alpha1), cmp.Or(plan.Kind, "Plan")
+	if object.APIVersion != api.StoopV1Alpha1 || object.Kind != "Plan" {
+		return nil, fmt.Errorf("plan %s has apiVersion %q and kind %q: leave them empty, or write %s and Plan", plan.Metadata.Name, plan.APIVersion, plan.Kind, api.StoopV1Alpha1)
+	}
 	opts := o.Options
-	opts.Config = yamldoc.FromNode(api.Node(plan))
+	opts.Config = yamldoc.FromNode(api.Node(&object))
 	opts.Context = map[string]string{}
 	for _, m := range []map[string]string{o.Options.Context, words} {
 		for k, v := range m {
@@ -64,7 +83,7 @@ func (o *Orchestrator) ExecutePlan(ctx context.Context, plan *api.Plan, words ma
 		}
 	}
 	began := time.Now()
-	after, report, err := Run(ctx, o.Handler, o.Workspace, opts)
+	after, report, err := Run(ctx, o.Handler.complete(), o.Workspace, opts)
 	if report == nil {
 		return nil, err
 	}
@@ -96,6 +115,26 @@ func (o *Orchestrator) ExecutePlan(ctx context.Context, plan *api.Plan, words ma
 		err = statusErr
 	}
 	return res, err
+}
+
+// complete is the handler with something in the place of what tasks can't do
+// without.
+func (h *TaskHandler) complete() *TaskHandler {
+	var all TaskHandler
+	if h != nil {
+		all = *h
+	}
+	if all.Upstream == nil {
+		all.Upstream = noUpstream{}
+	}
+	return &all
+}
+
+// noUpstream is where a handler fetches from that has no upstream.Source.
+type noUpstream struct{}
+
+func (noUpstream) Fetch(context.Context, upstream.Ref) (kptpkg.Tree, upstream.Lock, error) {
+	return kptpkg.Tree{}, upstream.Lock{}, errors.New("nothing can be fetched: TaskHandler.Upstream isn't set")
 }
 
 // planStatusIn is the status of a plan that a workspace declares, nil if it

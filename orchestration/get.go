@@ -17,17 +17,29 @@ func Get(ctx context.Context, from upstream.Source, ref upstream.Ref, name strin
 	pr := &api.PackageRevision{}
 	pr.APIVersion, pr.Kind, pr.Metadata.Name = api.PorchV1Alpha1, "PackageRevision", name
 	pr.Spec.PackageName = name
-	pr.Spec.Tasks = []api.Task{{Type: api.TaskClone, Clone: &api.CloneTask{UpstreamRef: api.UpstreamRef{
-		Git: &api.GitPackage{Repo: ref.Git.Repo, Ref: ref.Git.Ref, Directory: ref.Git.Directory},
-	}}}}
+	clone := &api.CloneTask{}
+	switch ref.Type {
+	case upstream.TypeGit:
+		clone.UpstreamRef.Git = &api.GitPackage{Repo: ref.Git.Repo, Ref: ref.Git.Ref, Directory: ref.Git.Directory}
+	case upstream.TypeOCI:
+		clone.UpstreamRef.OCI = &api.OCIPackage{Image: ref.OCI.Image}
+	}
+	pr.Spec.Tasks = []api.Task{{Type: api.TaskClone, Clone: clone}}
 	job := &task.Job{Revision: pr, Task: &pr.Spec.Tasks[0], Upstream: from}
 	get := task.Kind{Name: "get", Chain: []task.Mutation{task.FetchUpstream, task.LockUpstream, task.AddMergeKeys}}
 	tree, err := get.Run(ctx, job)
 	if err != nil {
-		return tree, job.Results, err
+		r := fn.ResultOf(err)
+		r.ResourceRef, r.Field = nil, nil // an object that nobody wrote
+		return tree, job.Results, &fn.ResultError{Result: r, Err: err}
 	}
-	l := job.Lock.Git
-	said := fn.Result{Severity: fn.Info, Message: fmt.Sprintf("package %s cloned from %s of %s at %s (commit %s): %s",
-		name, l.Directory, l.Repo, l.Ref, l.Commit, count(tree.Len(), "file"))}
+	var place string
+	switch l := job.Lock; l.Type {
+	case upstream.TypeGit:
+		place = fmt.Sprintf("%s of %s at %s (commit %s)", l.Git.Directory, l.Git.Repo, l.Git.Ref, l.Git.Commit)
+	case upstream.TypeOCI:
+		place = l.OCI.Image
+	}
+	said := fn.Result{Severity: fn.Info, Message: fmt.Sprintf("package %s cloned from %s: %s", name, place, count(tree.Len(), "file"))}
 	return tree, append(job.Results, said), nil
 }

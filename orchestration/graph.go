@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stoop-dev/stoop/orchestration/api"
@@ -18,17 +20,13 @@ func (r *run) carryOut(ctx context.Context) {
 	if r.opts.Begin != nil {
 		r.opts.Begin(r.steps())
 	}
-	report, err := dag.Run(ctx, r.graph(), dag.Options{
+	report, _ := r.prepared.Run(ctx, dag.Options{ // what went wrong is in the report
 		Observe: r.observe, Suspend: r.opts.Suspend, Kill: r.opts.Kill,
 	})
-	if report == nil {
-		r.fault = bug(err)
-		return
-	}
 	r.graphReport = report
 	r.settled(report)
 	for _, s := range report.Steps {
-		j := r.bySteps[s.Step]
+		j, _ := s.Of.(*job)
 		if j == nil || j.err != nil || j.action == ActionNone {
 			continue
 		}
@@ -48,11 +46,7 @@ func (r *run) carryOut(ctx context.Context) {
 
 // graph is the workspace's orders as a graph.
 func (r *run) graph() *dag.Graph {
-	if r.made != nil {
-		return r.made
-	}
 	g := &dag.Graph{Parallel: r.opts.Parallel}
-	r.made = g
 	if g.Parallel == 0 {
 		g.Parallel = defaultParallel
 		for _, p := range r.plans {
@@ -91,11 +85,11 @@ func (r *run) steps() []string {
 
 // arrangeAll finds out what the jobs need, and names their steps.
 func (r *run) arrangeAll() {
-	r.bySteps = make(map[string]*job, len(r.jobs))
+	bySteps := make(map[string]*job, len(r.jobs))
 	for _, j := range r.jobs {
 		r.arrange(j)
-		j.step = stepName(j, r.bySteps)
-		r.bySteps[j.step] = j
+		j.step = stepName(j, bySteps)
+		bySteps[j.step] = j
 	}
 }
 
@@ -103,15 +97,19 @@ func (r *run) arrangeAll() {
 // the event that says that its job or task has ended, so that at every event the
 // workspace is what those have made that have ended, and nothing else.
 func (r *run) observe(e dag.Event) {
-	if e.To.Ended() {
-		r.ended[e.Step] = true
-		if j := r.bySteps[e.Step]; j != nil && j.pkg != nil && (j.err == nil || j.saved) {
-			r.store.replace(j.target, *j.pkg)
+	switch of := e.Of.(type) {
+	case *job:
+		if e.To.Ended() {
+			r.over(of, e.To)
 		}
-		if w := r.byPath[e.Step]; w != nil {
-			w.ended(e.To)
-			if w.next != nil {
-				r.store.replace(w.target(), *w.next)
+	case *work:
+		if e.To == dag.Executing {
+			of.tried = true
+		} else if e.To.Ended() {
+			of.ended(e.To)
+			if of.next != nil {
+				r.store.replace(of.target(), *of.next)
+				of.next = nil // what others parse of it is not to be kept here too
 			}
 		}
 	}
@@ -124,13 +122,21 @@ func (r *run) observe(e dag.Event) {
 	}
 }
 
+// over puts what a job has made into the workspace.
+func (r *run) over(j *job, state dag.State) {
+	j.ended(state)
+	if j.pkg != nil && (j.err == nil || j.saved) {
+		r.store.replace(j.target, *j.pkg)
+	}
+}
+
 // checkpoint keeps what is finished so far: at once when an agent's work is done,
 // which nobody wants to pay for twice, else now and then.
 func (r *run) checkpoint(e dag.Event) {
 	if len(r.plans)+len(r.works) == 0 {
 		return
 	}
-	w := r.byPath[e.Step]
+	w, _ := e.Of.(*work)
 	dear := w != nil && (w.spec.Type == api.WorkAtomic || w.spec.Type == api.WorkLLMCall)
 	if !dear && time.Since(r.saved) < max(time.Second, 20*r.saving) {
 		return
@@ -161,16 +167,18 @@ func stepName(j *job, taken map[string]*job) string {
 
 // stepOf is a job as a step of the graph.
 func (r *run) stepOf(j *job) dag.Step {
-	s := dag.Step{Name: j.step, Do: func(ctx context.Context, _ dag.Inputs) (dag.Result, error) {
-		if j.works() {
-			r.do(ctx, j)
+	s := dag.Step{Name: j.step, Of: j, Do: func(ctx context.Context, _ dag.Inputs) (dag.Result, error) {
+		if !j.works() {
+			return dag.Result{Clean: j.action == ActionNone}, j.err
 		}
-		return dag.Result{Clean: j.action == ActionNone}, j.err
+		return dag.Result{}, r.do(ctx, j)
 	}}
-	if j.err == nil && j.action != ActionNone {
-		for _, n := range j.needs {
-			s.Needs = append(s.Needs, dag.Need{Step: n.step})
+	for _, n := range j.needs {
+		need := dag.Need{Step: n.step}
+		if !j.works() { // what comes after it comes after those, however they end
+			need.Type, need.On = dag.Conditional, ended
 		}
+		s.Needs = append(s.Needs, need)
 	}
 	return s
 }
@@ -179,11 +187,7 @@ func (r *run) stepOf(j *job) dag.Step {
 // target, that it goes on from, or whose packages its tasks name. Jobs that need
 // each other in a circle fail.
 func (r *run) arrange(j *job) {
-	switch {
-	case j.arranged:
-		return
-	case j.arranging:
-		j.err = cmp.Or(j.err, j.fail("spec.tasks", "the package revisions that its tasks name need this one in turn: break the circle"))
+	if j.arranging {
 		return
 	}
 	j.arranging = true
@@ -202,23 +206,75 @@ func (r *run) arrange(j *job) {
 		}
 	}
 	for _, name := range j.references() {
-		if d := r.byName(j.revision.Metadata.Namespace, name); d != nil && d != j && !slices.Contains(j.needs, d) {
-			j.needs = append(j.needs, d)
+		d := r.byName(j.revision.Metadata.Namespace, name)
+		if d == nil || d == j {
+			continue
+		}
+		reads := []*job{d}
+		if d.target != j.target { // what it reads is whole when all is that has its place in it
+			reads = r.within(d.target)
+		}
+		for _, in := range reads {
+			if in != j && !slices.Contains(j.needs, in) {
+				j.needs = append(j.needs, in)
+			}
 		}
 	}
-	for _, d := range j.needs {
+	j.needs = slices.DeleteFunc(j.needs, func(d *job) bool {
 		r.arrange(d)
-	}
+		if d.arranged {
+			return false
+		}
+		for _, in := range []*job{d, j} { // the circle is broken here, so that there is an order
+			in.err = cmp.Or(in.err, in.fail("spec.tasks", "the package revisions that its tasks name, or what is inside them, need this one in turn: break the circle"))
+		}
+		return true
+	})
 	j.arranged = true
 }
 
 // holding are the orders whose target is dir.
 func (r *run) holding(dir string) []*job {
-	if r.targets == nil {
-		r.targets = map[string][]*job{}
-		for _, j := range r.jobs {
-			r.targets[j.target] = append(r.targets[j.target], j)
+	r.indexTargets()
+	return r.targets[dir]
+}
+
+// within are the orders whose target is dir or below it.
+func (r *run) within(dir string) []*job {
+	r.indexTargets()
+	all := slices.Clone(r.targets[dir])
+	if dir == "" {
+		return all
+	}
+	below := dir + "/"
+	if dir == "." {
+		below = ""
+	}
+	for _, d := range withPrefix(r.targetDirs, below) {
+		if d != dir && d != "" {
+			all = append(all, r.targets[d]...)
 		}
 	}
-	return r.targets[dir]
+	return all
+}
+
+// withPrefix are those of sorted texts that begin with a prefix.
+func withPrefix(sorted []string, prefix string) []string {
+	from, _ := slices.BinarySearch(sorted, prefix)
+	to := from
+	for to < len(sorted) && strings.HasPrefix(sorted[to], prefix) {
+		to++
+	}
+	return sorted[from:to]
+}
+
+func (r *run) indexTargets() {
+	if r.targets != nil {
+		return
+	}
+	r.targets = map[string][]*job{}
+	for _, j := range r.jobs {
+		r.targets[j.target] = append(r.targets[j.target], j)
+	}
+	r.targetDirs = slices.Sorted(maps.Keys(r.targets))
 }

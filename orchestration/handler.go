@@ -325,6 +325,14 @@ func (h *TaskHandler) run(ctx context.Context, in workspace, draft Draft, kind t
 	return out, nil
 }
 
+// settle lets go of the tree that was rendered: of many packages it would take
+// most of the memory.
+func (o *Outcome) settle() {
+	if o != nil && o.Rendered != nil {
+		o.Rendered = o.Rendered.WithoutTree()
+	}
+}
+
 func (o *Outcome) add(more *Outcome) {
 	if more == nil {
 		return

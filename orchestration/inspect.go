@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 
+	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/dag"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
@@ -20,8 +21,22 @@ const (
 	WouldSkip  Prospect = "clean"   // it is done, nothing has changed since
 	WouldWait  Prospect = "hold"    // somebody has to let it
 	WouldBlock Prospect = "blocked" // something before it fails or waits
+	WouldFail  Prospect = "fail"    // it would be refused
 	MayRun     Prospect = "unknown" // that depends on what others yield
 )
+
+// inTheWay says of what won't complete what is the matter with it, else nothing.
+func (p Prospect) inTheWay() string {
+	switch p {
+	case WouldWait:
+		return "is held"
+	case WouldBlock:
+		return "is blocked"
+	case WouldFail:
+		return "would fail"
+	}
+	return ""
+}
 
 // Planned is an order or task and what a run would do with it.
 type Planned struct {
@@ -43,22 +58,23 @@ type PlannedNeed struct {
 	Type string // Blocking, Data or Conditional
 }
 
-// Inspect says what Run would do with a workspace, and why. It changes and
-// contacts nothing. The error is Run's for a workspace in which nothing may run.
-func Inspect(h *TaskHandler, ws kptpkg.Tree, opts Options) ([]Planned, error) {
+// Inspect says what Run would do with a workspace, and why, and what there is to
+// say about the workspace. It changes and contacts nothing. The error is Run's for
+// a workspace in which nothing may run.
+func Inspect(h *TaskHandler, ws kptpkg.Tree, opts Options) ([]Planned, []fn.Result, error) {
 	ws, _, err := unpack(ws)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	f, err := discover(ws, opts.Config)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r := &run{handler: h, opts: opts, found: f, ws: ws}
 	r.prepare()
 	r.arrangeAll()
 	if err := r.preparePlans(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r.store = newStore(ws, f.own)
 	v := &view{run: r, of: map[string]*Planned{}, at: map[string]string{}, below: map[string]string{}}
@@ -76,7 +92,7 @@ func Inspect(h *TaskHandler, ws kptpkg.Tree, opts Options) ([]Planned, error) {
 	for w := range r.allWorks() {
 		out = append(out, *v.of[w.path])
 	}
-	return out, nil
+	return out, append(f.notes, r.remarks()...), nil
 }
 
 // inOrder are all tasks, each after all it needs and those inside it.
@@ -122,7 +138,7 @@ func (v *view) job(j *job) {
 	}
 	switch {
 	case j.err != nil:
-		p.Prospect, p.Reason = WouldBlock, firstLine(j.err)
+		p.Prospect, p.Reason = WouldFail, firstLine(j.err)
 	case j.action == ActionNone:
 		p.Prospect, p.Reason = WouldSkip, j.note
 	default:
@@ -130,6 +146,10 @@ func (v *view) job(j *job) {
 			ActionCreate: "the package is to be made", ActionUpdate: "the object has changed",
 			ActionReplace: "the resources are to become the package", ActionRebuild: "only the record is missing",
 		}[j.action]
+		if why := v.refusedCreation(j); why != "" {
+			p.Prospect, p.Reason = WouldFail, why
+			return
+		}
 		v.change(j.target, j.step)
 	}
 }
@@ -142,7 +162,12 @@ func (v *view) work(w *work) {
 	v.of[w.path] = p
 	v.order = append(v.order, p)
 	p.Prospect, p.Reason = v.foresee(w, p)
-	if p.Prospect != WouldSkip && w.target() != "" {
+	if p.Prospect == WouldRun {
+		if why := v.refused(w); why != "" {
+			p.Prospect, p.Reason = WouldFail, why
+		}
+	}
+	if p.Prospect != WouldSkip && p.Prospect != WouldFail && w.target() != "" {
 		v.change(w.target(), w.path)
 	}
 }
@@ -161,8 +186,8 @@ func (v *view) foresee(w *work, p *Planned) (Prospect, string) {
 		}
 		seen[at] = true
 		p.Needs = append(p.Needs, PlannedNeed{at, n.Type.String()})
-		if d := v.of[at]; d != nil && (d.Prospect == WouldBlock || d.Prospect == WouldWait) && n.Type != dag.Conditional && waits == "" {
-			waits = fmt.Sprintf("needs %s, which is %s", at, map[Prospect]string{WouldBlock: "blocked", WouldWait: "held"}[d.Prospect])
+		if d := v.of[at]; d != nil && d.Prospect.inTheWay() != "" && n.Type != dag.Conditional && waits == "" {
+			waits = fmt.Sprintf("needs %s, which %s", at, d.Prospect.inTheWay())
 		}
 	}
 	if w.plan != nil && w.plan.cancelled() && !w.spec.Finally {
@@ -177,12 +202,9 @@ func (v *view) foresee(w *work, p *Planned) (Prospect, string) {
 	if w.inner != nil {
 		return v.compound(w)
 	}
-	was := w.was.Observed
-	switch {
-	case was == nil || w.was.Mock:
-		return WouldRun, "it has not completed before"
-	case was.Spec != w.spec.Digest():
-		return WouldRun, "its spec changed"
+	is := api.Observed{Spec: w.spec.Digest()}
+	if was := w.was.Observed; was == nil || w.was.Mock || was.Spec != is.Spec {
+		return WouldRun, w.saysElse(&is) // whatever its inputs are
 	}
 	for _, b := range w.spec.Bindings() {
 		if d := v.producer(w, b); d != nil && d.Prospect != WouldSkip {
@@ -193,29 +215,51 @@ func (v *view) foresee(w *work, p *Planned) (Prospect, string) {
 	if err != nil {
 		return WouldRun, firstLine(err)
 	}
-	digest := bound.Digest()
-	if digest == was.Spec {
-		digest = ""
+	if digest := bound.Digest(); digest != is.Spec {
+		is.Inputs = digest
 	}
-	switch {
-	case digest != was.Inputs:
-		return WouldRun, "its inputs changed"
-	case !w.onChange() || w.target() == "":
+	if why := w.saysElse(&is); why != "" {
+		return WouldRun, why
+	}
+	if w.endsAgain() {
+		if is := v.tried(w.plan); is != WouldSkip {
+			return is, planRan
+		}
+	}
+	if why := v.gone(w); why != "" {
+		return WouldFail, why
+	}
+	if !w.onChange() || w.target() == "" {
 		return WouldSkip, ""
 	}
 	if by := v.changedBy(w.target()); by != "" {
 		return MayRun, by + " may change " + w.target()
 	}
-	if d, err := v.store.digest(w.target()); err != nil || d != was.Content {
-		return WouldRun, "the content of " + w.target() + " changed"
+	if why := v.contentChanged(w); why != "" {
+		return WouldRun, why
 	}
 	return WouldSkip, ""
+}
+
+// tried says whether anything would run of what a plan's finally tasks come after.
+func (v *view) tried(p *plan) Prospect {
+	is := WouldSkip
+	for _, w := range p.works {
+		if d := v.of[w.path]; d == nil || w.spec.Finally {
+			continue
+		} else if d.Prospect == WouldRun || d.Prospect == WouldFail {
+			return WouldRun
+		} else if d.Prospect == MayRun {
+			is = MayRun
+		}
+	}
+	return is
 }
 
 // compound is what would become of a compound task, by what is in it.
 func (v *view) compound(w *work) (Prospect, string) {
 	is, why := WouldSkip, ""
-	order := []Prospect{WouldSkip, MayRun, WouldRun, WouldWait, WouldBlock}
+	order := []Prospect{WouldSkip, MayRun, WouldRun, WouldWait, WouldBlock, WouldFail}
 	for _, in := range w.inner.works {
 		if p := v.of[in.path]; p != nil && slices.Index(order, p.Prospect) > slices.Index(order, is) {
 			is, why = p.Prospect, in.name+": "+p.Reason
@@ -248,18 +292,19 @@ func (v *view) producer(w *work, b api.BoundField) *Planned {
 
 // inputs are what a task would get of tasks that completed before.
 func (v *view) inputs(w *work) dag.Inputs {
-	in := dag.Inputs{Needs: map[string]dag.Outputs{}}
 	if w.plan == nil {
-		return in
+		return dag.Inputs{}
 	}
-	for _, d := range w.needs {
-		in.Needs[d.name] = d.was.Outputs
-	}
+	var outer *dag.Inputs
 	if w.plan.outer != nil {
-		outer := v.inputs(w.plan.outer)
-		in.Outer = &outer
+		in := v.inputs(w.plan.outer)
+		outer = &in
 	}
-	return in
+	needs := make(map[string]dag.Outputs, len(w.needs))
+	for _, d := range w.needs {
+		needs[d.name] = d.was.Outputs
+	}
+	return dag.InputsOf(needs, outer)
 }
 
 // cancelled says whether the plan, or one around it, is cancelled.

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"sync/atomic"
 
 	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/internal/yamldoc"
 	"github.com/stoop-dev/stoop/orchestration/api"
+	"github.com/stoop-dev/stoop/orchestration/dag"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 )
 
@@ -23,16 +25,38 @@ type job struct {
 
 	arranging, arranged bool // finding out what it needs; having found out
 
-	skip    bool // not asked for
-	applied int  // tasks that have run
-	changed bool // whether the object says something new about the package
+	skip    bool   // not asked for
+	applied int    // tasks that have run
+	changed bool   // whether the object says something new about the package
+	note    string // a warning about the object
+
+	last atomic.Pointer[made] // what came of carrying it out
+	made                      // the same, once its step has ended
+	over bool                 // it has
+}
+
+// made is what comes of an order.
+type made struct {
 	outcome *Outcome
 	pkg     *kptpkg.Tree      // the package afterwards, nil before
 	record  *yamldoc.Doc      // the object with the record of what was done; nil: as it is
 	status  *api.RenderStatus // how the render of a replaced package went
 	saved   bool              // the package is kept although it failed to render
-	note    string            // a warning about the object
 	err     error
+}
+
+// draft is the job to be carried out: what comes of it is its own.
+func (j *job) draft() *job {
+	return &job{order: j.order, action: j.action, applied: j.applied, changed: j.changed, made: j.made}
+}
+
+// ended takes over what came of carrying the job out. What came too late counts
+// for nothing.
+func (j *job) ended(state dag.State) {
+	j.over = true
+	if m := j.last.Load(); m != nil && (state == dag.Completed || m.err != nil) {
+		j.made = *m
+	}
 }
 
 // references are the names of the revisions that the order's tasks need.

@@ -8,12 +8,10 @@ import (
 	"path"
 	"runtime/debug"
 	"slices"
-	"strings"
 
 	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
-	"github.com/stoop-dev/stoop/orchestration/merge"
 )
 
 // draft is the package of one job, kept in memory until the job is done.
@@ -27,19 +25,22 @@ func (d *draft) UpdateResources(_ context.Context, pkg kptpkg.Tree, _ *api.Task)
 }
 
 // do carries one order out on its own package.
-func (r *run) do(ctx context.Context, j *job) {
+func (r *run) do(ctx context.Context, of *job) (err error) {
+	j := of.draft()
 	defer func() {
 		if p := recover(); p != nil {
-			j.err = j.about(bug(p))
+			err = bug(p)
 		}
+		j.err = j.about(err)
+		of.last.Store(&j.made)
+		err = j.err
 	}()
 	d := &draft{r.store.pkg(j.target)}
 	repo := r.found.repository(j.revision)
 	in := workspace{
-		revisions: r.local(j), registered: r.registered, unseen: r.opts.Unseen,
-		onConflict: r.opts.OnConflict, resolve: resolutionsAt(r.opts.Resolve, j.target), dir: j.target,
+		revisions: r.local(of), registered: r.registered, unseen: r.opts.Unseen,
+		onConflict: r.opts.OnConflict, resolve: r.opts.Resolve.Below(j.target), dir: j.target,
 	}
-	var err error
 	switch j.action {
 	case ActionCreate:
 		j.outcome, err = r.handler.applyTask(ctx, in, d, repo, j.revision, 0)
@@ -53,6 +54,7 @@ func (r *run) do(ctx context.Context, j *job) {
 		j.outcome, j.status, err = r.handler.replace(ctx, in, d, j.revision, j.resources)
 		j.saved = err != nil && j.revision.Metadata.Annotations[pushOnFailure] == "true"
 	}
+	j.outcome.settle()
 	j.pkg = &d.pkg
 	if err == nil && j.target == "." && j.action != ActionRebuild {
 		err = r.checkInPlace(j)
@@ -62,7 +64,7 @@ func (r *run) do(ctx context.Context, j *job) {
 		j.record, recordErr = j.recorded(err == nil)
 		err = errors.Join(err, recordErr)
 	}
-	j.err = j.about(err)
+	return err
 }
 
 // bug is the error for a panic.
@@ -95,20 +97,6 @@ func (r *run) bringsOrders(pkg kptpkg.Tree, fail func(message string) error) err
 		}
 	}
 	return nil
-}
-
-// resolutionsAt are the resolutions for files below a target, relative to it.
-func resolutionsAt(all merge.Resolutions, target string) merge.Resolutions {
-	if target == "." {
-		return all
-	}
-	at := merge.Resolutions{}
-	for place, side := range all {
-		if rel, ok := strings.CutPrefix(place, target+"/"); ok {
-			at[rel] = side
-		}
-	}
-	return at
 }
 
 // unresolved are warnings about resolutions of what is in no target.

@@ -57,6 +57,9 @@ type Options struct {
 	// they declare. The workspace afterwards is the one before, with statuses
 	// that say so.
 	Mock bool
+	// Dry asks no agent and calls no tool that runs outside of stoop: their tasks
+	// wait, and what needs them. For runs of which nothing is kept.
+	Dry bool
 	// Begin is told, before anything runs, the steps of the graph in their order;
 	// nil: nobody is.
 	Begin func(steps []string)
@@ -84,9 +87,9 @@ type Report struct {
 	Tasks []TaskReport
 	// Plans is how many plans there were that no other one ran.
 	Plans int
-	// Graph is what the scheduler says; its figures leave plans out; its steps are the jobs, as
-	// PackageRevision:NAME and so on, and the tasks by their paths. Nil when
-	// nothing ran.
+	// Graph is what the scheduler says; its figures leave plans out. Its steps are
+	// the jobs, as PackageRevision:NAME and so on, the plans, and the tasks by their
+	// paths.
 	Graph *dag.Report
 
 	notes []fn.Result // those about the workspace
@@ -132,14 +135,16 @@ const (
 // ws itself is unchanged. An order that fails changes nothing; those that don't
 // depend on it are carried out all the same. The error joins those of all
 // orders, and the workspace returned with it holds what the others did: whether
-// to keep that is the caller's choice. With a nil report nothing was begun.
+// to keep that is the caller's choice. Where ctx cut the run short the error is
+// also ctx.Err() and context.Cause(ctx), as [errors.Is] sees it. With a nil report
+// nothing was begun.
 func Run(ctx context.Context, h *TaskHandler, ws kptpkg.Tree, opts Options) (kptpkg.Tree, *Report, error) {
 	f, err := discover(ws, opts.Config)
 	if err != nil {
 		return ws, nil, err
 	}
 	if opts.Only != "" && !slices.ContainsFunc(slices.Concat(f.orders, f.plans), func(o *order) bool { return o.file == opts.Only }) {
-		return ws, nil, fmt.Errorf("%s: holds no order: an order is a PackageRevision, Plan or Task with annotation %s: \"true\" that belongs to the root package", opts.Only, api.LocalConfigAnnotation)
+		return ws, nil, fmt.Errorf("%s: holds no order: an order is a PackageRevision, PackageRevisionResources, Plan or Task with annotation %s: \"true\" that belongs to the root package", opts.Only, api.LocalConfigAnnotation)
 	}
 	r := &run{handler: h, opts: opts, found: f, ws: ws}
 	if h.Repositories != nil {
@@ -150,10 +155,25 @@ func Run(ctx context.Context, h *TaskHandler, ws kptpkg.Tree, opts Options) (kpt
 	if err := r.preparePlans(); err != nil {
 		return ws, nil, err
 	}
-	r.store, r.ended, r.saved = newStore(ws, f.own), map[string]bool{}, time.Now()
+	r.store, r.saved = newStore(ws, f.own), time.Now()
 	r.carryOut(ctx)
-	return r.finish()
+	after, report, err := r.finish()
+	if err != nil && report.Graph.Phase == dag.RunCancelled && ctx.Err() != nil {
+		err = &cutShort{err, errors.Join(ctx.Err(), context.Cause(ctx))}
+	}
+	return after, report, err
 }
+
+// cutShort is the error of a run that a context ended. It reads as that of the
+// orders, which says why, and makes the same results.
+type cutShort struct {
+	error
+	why error
+}
+
+func (e *cutShort) Unwrap() []error      { return []error{e.error} }
+func (e *cutShort) Is(target error) bool { return errors.Is(e.why, target) }
+func (e *cutShort) As(target any) bool   { return errors.As(e.why, target) }
 
 // RunFiles is Run over a directory: the files that carriers bring are unpacked
 // and the carriers are taken out.
@@ -177,29 +197,26 @@ type run struct {
 	// declares; nil: none can be opened.
 	registered ReferenceResolver
 	targets    map[string][]*job // by target, made on first use
+	targetDirs []string          // those, sorted
 	store      *store            // ws, while the jobs work on it
-	fault      error             // why nothing could be carried out
 
 	plans       []*plan
-	works       []*work          // tasks by themselves
-	byPath      map[string]*work // by their steps
-	bySteps     map[string]*job
-	made        *dag.Graph // of all orders, made on first use
+	works       []*work       // tasks by themselves
+	prepared    *dag.Prepared // the graph of all orders, from preparePlans
 	graphReport *dag.Report
 
-	ended   map[string]bool // steps that have ended
-	saved   time.Time       // when the last checkpoint was
-	saving  time.Duration   // how long it took
+	saved   time.Time     // when the last checkpoint was
+	saving  time.Duration // how long it took
 	saveErr error
 }
 
 // finish writes the records of what was done and collects the report.
 func (r *run) finish() (kptpkg.Tree, *Report, error) {
-	errs := []error{r.fault, r.saveErr}
+	errs := []error{r.saveErr}
 	if err := r.record(); err != nil {
 		errs = append(errs, err)
 	}
-	report := &Report{notes: append(r.notes(), fn.ResultsOf(errors.Join(errs...))...)}
+	report := &Report{notes: slices.Concat(r.notes(), r.remarks(), fn.ResultsOf(errors.Join(errs...)))}
 	report.Results = slices.Clone(report.notes)
 	for _, j := range r.jobs {
 		if j.err != nil {
@@ -217,7 +234,7 @@ func (r *run) finish() (kptpkg.Tree, *Report, error) {
 	errs = append(errs, failed...)
 	report.Graph, report.Plans = r.graphReport, len(r.plans)
 	for w := range r.allWorks() {
-		t := TaskReport{Path: w.path, Type: w.spec.Type, Target: w.target(), State: w.state.State, Attempts: w.state.Attempts, Clean: w.clean, Reason: w.state.Reason, Err: w.state.Err}
+		t := TaskReport{Path: w.path, Type: w.spec.Type, Target: w.target(), State: w.state.State, Attempts: w.state.Attempts - w.before(), Clean: w.clean, Reason: w.state.Reason, Err: w.state.Err}
 		if w.done {
 			t.Outputs = w.outputs
 		}

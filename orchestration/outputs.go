@@ -37,14 +37,7 @@ func (w *work) outputType(name string) string {
 	if o, ok := w.spec.Outputs[name]; ok {
 		return o.Type
 	}
-	var schema map[string]any
-	switch w.spec.Type {
-	case api.WorkAtomic:
-		schema = w.spec.Atomic.Schema
-	case api.WorkLLMCall:
-		schema = w.spec.LLMCall.Schema
-	}
-	props, _ := schema["properties"].(map[string]any)
+	props, _ := w.answerSchema()["properties"].(map[string]any)
 	prop, _ := props[name].(map[string]any)
 	t, _ := prop["type"].(string)
 	return t
@@ -184,21 +177,25 @@ func normal(v any) any {
 // checkOutputs returns the outputs that the task declares; what is missing or of
 // another type is an error.
 func (w *work) checkOutputs(outputs map[string]any) (map[string]any, error) {
-	for _, name := range slices.Sorted(maps.Keys(w.spec.Outputs)) {
+	var declared []string
+	if len(w.spec.Outputs) > 0 {
+		declared = slices.Sorted(maps.Keys(w.spec.Outputs))
+	}
+	for _, name := range declared {
 		o := w.spec.Outputs[name]
 		v, ok := outputs[name]
 		switch {
 		case !ok && !o.Optional:
-			return nil, w.fail(codeMissing, "outputs."+name, "the task yielded no such output: correct where it comes from, or make it optional", nil)
+			return nil, w.fail(codeMissing, "outputs."+name, "the task yielded no output "+name+": correct where it comes from, or make it optional", nil)
 		case ok:
 			if err := o.Check(v); err != nil {
-				return nil, w.fail(codeBinding, "outputs."+name+".type", err.Error(), err)
+				return nil, w.fail(codeBinding, "outputs."+name+".type", "output "+name+" "+err.Error(), err)
 			}
 		}
 	}
 	size := 0
-	for _, name := range slices.Sorted(maps.Keys(outputs)) {
-		size += len(name) + len(inputText(outputs[name]))
+	for name, v := range outputs {
+		size += len(name) + len(inputText(v))
 	}
 	if size > maxOutputs {
 		return nil, dag.Mark(dag.Permanent, w.fail(codeBinding, "outputs", fmt.Sprintf("the outputs take %d bytes, more than %d: keep such values in a file of a package", size, maxOutputs), nil))

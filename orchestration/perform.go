@@ -3,12 +3,13 @@ package orchestration
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"path"
 	"slices"
 
-	"github.com/stoop-dev/stoop/fn/runtime"
+	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/orchestration/agent"
 	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/dag"
@@ -22,7 +23,7 @@ import (
 func (r *run) perform(ctx context.Context, w *work, a *attempt, spec *api.TaskSpec, pkg kptpkg.Tree) (kptpkg.Tree, map[string]any, error) {
 	switch spec.Type {
 	case api.WorkApprove:
-		return pkg, map[string]any{"by": spec.Approve.By}, nil
+		return pkg, w.approval(), nil
 	case api.WorkAtomic, api.WorkLLMCall:
 		outputs, err := r.ask(ctx, w, spec)
 		return pkg, outputs, err
@@ -31,10 +32,10 @@ func (r *run) perform(ctx context.Context, w *work, a *attempt, spec *api.TaskSp
 	pr := w.revision(spec, pkg)
 	in := workspace{
 		revisions: r.localTo(w), registered: r.registered, unseen: r.opts.Unseen,
-		onConflict: r.opts.OnConflict, resolve: resolutionsAt(r.opts.Resolve, w.target()), dir: w.target(),
+		onConflict: r.opts.OnConflict, resolve: r.opts.Resolve.Below(w.target()), dir: w.target(),
 	}
 	if l := spec.Resources; l != nil {
-		in.limits = runtime.Limits{Memory: l.MemoryBytes(), CPUs: l.CPUs(), CPU: l.CPUTime.Value(), Processes: l.Processes}
+		in.limits = limitsOf(l)
 	}
 	if u := spec.Upgrade; u != nil && in.onConflict == "" {
 		in.onConflict = merge.Policy(u.OnConflict)
@@ -42,12 +43,13 @@ func (r *run) perform(ctx context.Context, w *work, a *attempt, spec *api.TaskSp
 	job := &task.Job{Revision: pr}
 	kind, _ := task.Find(string(spec.Type))
 	var err error
+	if w.target() == "." && r.opts.RefuseInPlace != "" && spec.Type != api.WorkToolCall {
+		return pkg, nil, dag.Mark(dag.Permanent, w.fail("", "target", r.opts.RefuseInPlace, nil))
+	}
 	switch spec.Type {
 	case api.WorkInit, api.WorkClone:
 		if r.opts.RefuseCreation != "" {
 			err = w.fail("", "target", r.opts.RefuseCreation, nil)
-		} else if w.target() == "." && r.opts.RefuseInPlace != "" {
-			err = w.fail("", "target", r.opts.RefuseInPlace, nil)
 		}
 		job.Task = &pr.Spec.Tasks[0]
 	case api.WorkEdit, api.WorkUpgrade:
@@ -68,11 +70,17 @@ func (r *run) perform(ctx context.Context, w *work, a *attempt, spec *api.TaskSp
 	if err == nil && w.changesPackage() && pkg.Len() == 0 {
 		err = w.fail("", "target", fmt.Sprintf("target %q holds no package: make one first, and let this task need that", w.spec.Target), nil)
 	}
+	if err == nil && pkg.File(kptpkg.KptfileName) == nil {
+		err = w.needsKptfile()
+	}
 	if err != nil {
 		return pkg, nil, dag.Mark(dag.Permanent, err)
 	}
 	out, err := r.handler.run(ctx, in, d, kind, job)
 	if out != nil {
+		if ctx.Err() != nil { // why it was told to stop is said elsewhere
+			out.Results = slices.DeleteFunc(out.Results, func(res fn.Result) bool { return res.Severity == fn.Error })
+		}
 		a.outcome = out
 	}
 	if err == nil && w.target() == "." && (spec.Type == api.WorkClone || spec.Type == api.WorkInit) {
@@ -108,13 +116,23 @@ func (w *work) changesPackage() bool {
 	return false
 }
 
+// needsKptfile is the error of a task that can do nothing on a target without a
+// Kptfile, such as the resources of a kustomize build; nil if it can.
+func (w *work) needsKptfile() error {
+	switch w.spec.Type {
+	case api.WorkEval:
+		return w.fail("", "target", fmt.Sprintf("target %q has no Kptfile, and eval runs the package's pipeline too: make the task a tool_call, which runs the function alone, or add a Kptfile", w.target()), nil)
+	case api.WorkRender:
+		return w.fail("", "target", fmt.Sprintf("target %q has no Kptfile, and so no pipeline to run: add one, or take the task out", w.target()), nil)
+	}
+	return nil
+}
+
 // revision is the task on pkg as a PackageRevision, for what works on those.
 func (w *work) revision(spec *api.TaskSpec, pkg kptpkg.Tree) *api.PackageRevision {
 	pr := &api.PackageRevision{Header: api.Header{APIVersion: api.PorchV1Alpha1, Kind: "PackageRevision"}}
 	pr.Metadata.Name, pr.Metadata.Namespace = w.name, w.object.Ref().Namespace
-	if w.target() != "" {
-		pr.Metadata.Annotations = map[string]string{api.TargetAnnotation: w.target()}
-	}
+	pr.Metadata.Annotations = map[string]string{api.TargetAnnotation: w.target()}
 	pr.Spec.PackageName = path.Base(w.target())
 	if w.target() == "." { // whose directory has a name that stoop doesn't know
 		pr.Spec.PackageName = w.name
@@ -122,7 +140,6 @@ func (w *work) revision(spec *api.TaskSpec, pkg kptpkg.Tree) *api.PackageRevisio
 			pr.Spec.PackageName = k.Metadata.Name
 		}
 	}
-	pr.Metadata.Annotations = map[string]string{api.TargetAnnotation: w.target()}
 	if t, ok := spec.PorchTask(); ok {
 		pr.Spec.Tasks = []api.Task{t}
 	}
@@ -145,6 +162,9 @@ func (r *run) localTo(w *work) localRevisions {
 		if d.target == w.target() && d.after == nil {
 			current.Package = r.store.pkg(w.target())
 			return current, nil
+		}
+		if !slices.Contains(w.reads, d) {
+			return nil, fmt.Errorf("it is declared in %s, and the task names it by what another task yields: write its name, or a param that is known before anything runs, so that there is an order", d.file)
 		}
 		return r.local(&job{})(namespace, name)
 	}
@@ -223,10 +243,14 @@ func selectors(in []api.Selector) []kptpkg.Selector {
 	return out
 }
 
+func nobodyThere(t api.WorkType) string {
+	return fmt.Sprintf("nobody is there to carry out tasks of type %s: name a chat endpoint (--agent-url), or try the plan out with --mock", t)
+}
+
 // ask has an agent do the work.
 func (r *run) ask(ctx context.Context, w *work, spec *api.TaskSpec) (map[string]any, error) {
 	if r.opts.Agent == nil {
-		return nil, dag.Mark(dag.Permanent, w.fail(codeUnavailable, "type", fmt.Sprintf("nobody is there to carry out tasks of type %s: name a chat endpoint (--agent-url), or try the plan out with --mock", spec.Type), nil))
+		return nil, dag.Mark(dag.Permanent, w.fail(codeUnavailable, "type", nobodyThere(spec.Type), nil))
 	}
 	req := agent.Request{Task: w.path, Kind: string(spec.Type), Inputs: spec.Inputs, Context: r.context(w.plan)}
 	if a := spec.Atomic; a != nil {
@@ -237,8 +261,15 @@ func (r *run) ask(ctx context.Context, w *work, spec *api.TaskSpec) (map[string]
 		req.MaxTokens, req.Temperature = l.MaxTokens, l.Temperature
 	}
 	answer, err := r.opts.Agent.Execute(ctx, req)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, w.about(err)
+	case answer == nil:
+		return nil, dag.Mark(dag.Permanent, w.about(errors.New("the agent returned neither an answer nor an error")))
 	}
-	return answer.Outputs, nil
+	outputs, err := answered(answer)
+	if err != nil {
+		return nil, dag.Mark(dag.Permanent, w.fail(codeBinding, "", "the agent's answer: "+err.Error(), err))
+	}
+	return outputs, nil
 }

@@ -52,11 +52,14 @@ type work struct {
 	bindings []api.BoundField
 	needs    []*work // those of its plan, for checks
 	jobs     []*job  // PackageRevisions that it needs
+	reads    []*job  // those that it copies from
 	rank     int     // among all tasks, each after all it needs
 	reach    int     // see planner.reach
 
 	last    atomic.Pointer[attempt] // that returned
 	attempt                         // what came of it, once it has ended
+	over    bool                    // it has
+	tried   bool                    // an attempt has begun
 	state   dag.StepReport
 }
 
@@ -94,20 +97,16 @@ func (w *work) outputNames() (names []string, all bool) {
 	if len(declared) > 0 {
 		return declared, true
 	}
-	schema := func(s map[string]any) []string {
-		if s == nil {
-			return []string{"text"}
-		}
-		p, _ := s["properties"].(map[string]any)
-		return slices.Sorted(maps.Keys(p))
-	}
-	switch s := w.spec; s.Type {
+	switch w.spec.Type {
 	case api.WorkClone, api.WorkUpgrade:
 		return []string{"commit", "directory", "image", "ref", "repo"}, true
-	case api.WorkAtomic:
-		return schema(s.Atomic.Schema), true
-	case api.WorkLLMCall:
-		return schema(s.LLMCall.Schema), true
+	case api.WorkAtomic, api.WorkLLMCall:
+		schema := w.answerSchema()
+		if schema == nil {
+			return []string{"text"}, true
+		}
+		properties, _ := schema["properties"].(map[string]any)
+		return slices.Sorted(maps.Keys(properties)), true
 	case api.WorkCompound:
 		if w.inner == nil {
 			return nil, false
@@ -119,6 +118,18 @@ func (w *work) outputNames() (names []string, all bool) {
 		return nil, false // a TaskResponse says
 	}
 	return nil, true
+}
+
+// answerSchema is the JSON Schema that the answer of an agent has to keep to, nil
+// where the task asks for none.
+func (w *work) answerSchema() map[string]any {
+	switch w.spec.Type {
+	case api.WorkAtomic:
+		return w.spec.Atomic.Schema
+	case api.WorkLLMCall:
+		return w.spec.LLMCall.Schema
+	}
+	return nil
 }
 
 // revisions are the names of the PackageRevisions that the task refers to.

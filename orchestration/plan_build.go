@@ -18,11 +18,11 @@ import (
 // wrong with them before anything runs.
 type planner struct {
 	*run
-	tasks  map[string][]*order // Task objects by their plan
-	plans  map[string]*order   // Plan objects by name
-	nested map[string]bool     // plans that a compound runs
-	errs   []error
-	count  int
+	tasks   map[string][]*order // Task objects by their plan
+	objects map[string]*order   // Plan objects by name
+	nested  map[string]bool     // plans that a compound runs
+	errs    []error
+	count   int
 	// schemas are those that were checked, by their JSON, and what is wrong
 	schemas map[string]error
 
@@ -42,20 +42,20 @@ func codedError(o api.Object, code, field, message string, cause error) error {
 	return &fn.ResultError{Result: r, Err: cause}
 }
 
-// The codes that this package gives errors, beside those of packages dag and
-// api.
+// The codes that this package gives errors; docs/plans.md lists all.
 const (
-	codeConflict    = "E5206" // tasks that write the same, in no order
-	codeUnavailable = "E5901" // nobody is there to carry out the task
-	codeNoTask      = "E5302" // a name that no task, plan or revision has
-	codeBinding     = "E5402"
-	codeMissing     = "E5405"
+	codeConflict    = "E5206"                  // tasks that write the same, in no order
+	codeNoTask      = string(dag.UnknownNeed)  // a name that no task, plan or revision has
+	codeInvalid     = string(dag.BadNeed)      // a class or schema that can't be, or a name given twice
+	codeBinding     = "E5402"                  // a binding, or an output, that can't be
+	codeMissing     = string(dag.MissingInput) // an output that has to be there
+	codeUnavailable = "E5901"                  // nobody is there to carry out the task
 )
 
 // preparePlans makes the plans and the tasks by themselves. What is wrong with
 // any of them is an error, and nothing may run.
 func (r *run) preparePlans() error {
-	b := &planner{run: r, schemas: map[string]error{}, tasks: map[string][]*order{}, plans: map[string]*order{}, nested: map[string]bool{}}
+	b := &planner{run: r, schemas: map[string]error{}, tasks: map[string][]*order{}, objects: map[string]*order{}, nested: map[string]bool{}}
 	seen := map[string]*order{}
 	for _, o := range r.found.plans {
 		ref := o.object.Ref()
@@ -64,14 +64,14 @@ func (r *run) preparePlans() error {
 			key += "\x00" + t.Spec.Plan
 		}
 		if first := seen[key]; first != nil {
-			b.refuse(o, "E5303", "metadata.name", "%s %s is declared in %s too: keep one", ref.Kind, ref.Name, first.file)
+			b.refuse(o, codeInvalid, "metadata.name", "%s %s is declared in %s too: keep one", ref.Kind, ref.Name, first.file)
 			continue
 		}
 		seen[key] = o
 		b.errs = append(b.errs, at(o.object.Validate(), o.file, o.index))
 		switch obj := o.object.(type) {
 		case *api.Plan:
-			b.plans[ref.Name] = o
+			b.objects[ref.Name] = o
 		case *api.PlanTask:
 			b.tasks[obj.Spec.Plan] = append(b.tasks[obj.Spec.Plan], o)
 		}
@@ -81,10 +81,6 @@ func (r *run) preparePlans() error {
 	}
 	b.errs = nil
 	b.build()
-	r.byPath = make(map[string]*work, b.count)
-	for w := range r.allWorks() {
-		r.byPath[w.path] = w
-	}
 	if len(b.errs) == 0 {
 		b.checkGraph()
 	}
@@ -111,9 +107,9 @@ func (b *planner) build() {
 			}
 		case *api.PlanTask:
 			if name := obj.Spec.Plan; name != "" {
-				switch p := b.plans[name]; {
+				switch p := b.objects[name]; {
 				case p == nil:
-					b.refuse(o, codeNoTask, "spec.plan", "there is no Plan %q%s", name, nearest(name, slices.Collect(maps.Keys(b.plans))))
+					b.refuse(o, codeNoTask, "spec.plan", "there is no Plan %q%s", name, nearest(name, slices.Collect(maps.Keys(b.objects))))
 				case o.file == b.opts.Only && p.file != b.opts.Only:
 					b.refuse(o, codeNoTask, "spec.plan", "the task is part of plan %s: run %s", name, p.file)
 				}
@@ -203,13 +199,10 @@ func (b *planner) plan(o *order, spec *api.PlanSpec, name, stepPath string, oute
 	if b.count += len(spec.Tasks) + len(spec.Finally); b.count > dag.MaxSteps {
 		return p // dag says so
 	}
-	field := "spec"
-	if outer != nil && objects == "" {
-		field = outer.field + ".compound.plan"
-	}
+	field := p.specField()
 	add := func(o *order, name string, spec *api.TaskSpec, field string, within []string) {
 		if p.byName[name] != nil {
-			b.refuse(o, "E5303", field, "plan %s has another task %q, in %s: give one of them another name", p.name, name, p.byName[name].file)
+			b.refuse(o, codeInvalid, field, "plan %s has another task %q, in %s: give one of them another name", p.name, name, p.byName[name].file)
 			return
 		}
 		w := b.work(o, p, name, stepPath+"/"+name, spec, field, within)
@@ -246,11 +239,11 @@ func (b *planner) work(o *order, p *plan, name, stepPath string, spec *api.TaskS
 		w.inner = b.plan(o, c.Plan, name, stepPath, w, "", within...)
 		return w
 	}
-	ref := b.plans[c.PlanRef]
+	ref := b.objects[c.PlanRef]
 	at := field + ".compound.planRef"
 	switch {
 	case ref == nil:
-		b.refuse(o, codeNoTask, at, "there is no Plan %q%s", c.PlanRef, nearest(c.PlanRef, slices.Collect(maps.Keys(b.plans))))
+		b.refuse(o, codeNoTask, at, "there is no Plan %q%s", c.PlanRef, nearest(c.PlanRef, slices.Collect(maps.Keys(b.objects))))
 	case slices.Contains(within, c.PlanRef) || p != nil && p.outer == nil && p.name == c.PlanRef:
 		b.refuse(o, string(dag.Cycle), at, "plan %s runs itself: %s", c.PlanRef, strings.Join(append(slices.Clone(within), c.PlanRef), " runs "))
 	case len(within) >= dag.MaxDepth:
@@ -266,12 +259,14 @@ func (b *planner) work(o *order, p *plan, name, stepPath string, spec *api.TaskS
 // before anything runs, so params in it may not come from tasks.
 func (b *planner) dirOf(w *work) string {
 	field := w.field + ".target"
-	if w.spec.Target == "" || !strings.Contains(w.spec.Target, "{{") {
+	if w.spec.Target == "" || !unbound(w.spec.Target) {
 		return clean(w.spec.Target)
 	}
-	v, err := api.Expand(w.spec.Target, b.known(w.plan))
+	v, err := api.Expand(w.spec.Target, b.knownName(w.plan))
 	if err == nil {
-		err = w.spec.CheckTarget(fmt.Sprint(v))
+		if err = w.spec.CheckTarget(fmt.Sprint(v)); err == nil {
+			err = checkSlashes(fmt.Sprint(v))
+		}
 	}
 	if err != nil {
 		b.errs = append(b.errs, at(api.At(err, w.object.Ref(), field), w.file, w.index))
@@ -285,6 +280,26 @@ func clean(target string) string {
 		return ""
 	}
 	return path.Clean(target)
+}
+
+// knownName is known for what becomes a part of a path.
+func (b *planner) knownName(p *plan) func(api.Binding) (any, error) {
+	return func(bd api.Binding) (any, error) {
+		v, err := b.known(p)(bd)
+		if err == nil && (v == nil || v == "") {
+			err = fmt.Errorf("{{%s}} is empty: give it a value that names a directory", bd)
+		}
+		return v, err
+	}
+}
+
+// checkSlashes refuses a path that would be another one without a name that a
+// binding didn't bring.
+func checkSlashes(target string) error {
+	if strings.HasSuffix(target, "/") || strings.Contains(target, "//") {
+		return fmt.Errorf("%q has a slash with no name behind it: take it out of the target, or of what the bindings stand for", target)
+	}
+	return nil
 }
 
 // known finds what is known of a plan's params and context before it runs.

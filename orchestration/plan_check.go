@@ -21,6 +21,25 @@ func (b *planner) connectAll(p *plan) {
 	}
 }
 
+// read finds the declared revisions that a task copies from, as far as their names
+// are known before anything runs.
+func (b *planner) read(w *work) []*job {
+	var jobs []*job
+	for _, name := range w.revisions() {
+		if unbound(name) {
+			v, err := api.Expand(name, b.known(w.plan))
+			if err != nil {
+				continue // what can't be read is said elsewhere; what tasks yield, see localTo
+			}
+			name = fmt.Sprint(v)
+		}
+		if j := b.byName(w.object.Ref().Namespace, name); j != nil && !slices.Contains(jobs, j) {
+			jobs = append(jobs, j)
+		}
+	}
+	return jobs
+}
+
 // connect finds what a task needs.
 func (b *planner) connect(w *work) {
 	for i, n := range w.spec.Needs {
@@ -44,9 +63,12 @@ func (b *planner) connect(w *work) {
 			b.refuse(w.order, codeNoTask, field, "plan %s has no task %q%s, and there is no PackageRevision of that name", w.plan.name, n.Task, nearest(n.Task, slices.Collect(maps.Keys(w.plan.byName))))
 		}
 	}
-	for _, name := range w.revisions() {
-		if j := b.byName(w.object.Ref().Namespace, name); j != nil && !slices.Contains(w.jobs, j) {
-			w.jobs = append(w.jobs, j)
+	w.reads = b.read(w)
+	for _, d := range w.reads {
+		for _, j := range b.within(d.target) {
+			if !slices.Contains(w.jobs, j) {
+				w.jobs = append(w.jobs, j)
+			}
 		}
 	}
 	w.bindings = w.spec.Bindings()
@@ -54,7 +76,7 @@ func (b *planner) connect(w *work) {
 		b.checkBinding(w, bd)
 	}
 	if c := w.spec.Class; c != "" && !w.limited(c) {
-		b.refuse(w.order, "E5303", w.field+".class", "no plan around the task has a limit for class %s: add it to spec.limits, or take the class out", c)
+		b.refuse(w.order, codeInvalid, w.field+".class", "no plan around the task has a limit for class %s: add it to spec.limits, or take the class out", c)
 	}
 	if w.target() == ordersDir || strings.HasPrefix(w.target(), ordersDir+"/") {
 		b.refuse(w.order, codeConflict, w.field+".target", "target %q is where stoop keeps objects of its own: choose another", w.target())
@@ -73,9 +95,13 @@ func (b *planner) connect(w *work) {
 	if l := w.spec.LLMCall; l != nil && l.Schema != nil {
 		b.checkSchema(w, "llm_call.schema", l.Schema)
 	}
+	b.checkMock(w)
+	b.checkMisspelt(w.order, w.plan, w.field, "inputs", w.spec.Inputs)
 	if w.inner != nil {
 		b.connectAll(w.inner)
 		b.checkParams(w)
+		b.checkMisspelt(w.order, w.plan, w.field, "compound.params", w.spec.Compound.Params)
+		b.checkMisspelt(w.inner.order, w.inner, w.inner.specField(), "outputs", w.inner.spec.Outputs)
 		for _, bd := range api.BindingsIn(w.inner.spec.Outputs) {
 			at := strings.TrimSuffix(w.inner.specField()+".outputs."+bd.Field, ".")
 			if bd.Task != "plan" && w.inner.byName[bd.Task] == nil {
@@ -94,8 +120,133 @@ func (b *planner) checkSchema(w *work, field string, schema map[string]any) {
 		b.schemas[text] = err
 	}
 	if err != nil {
-		b.refuse(w.order, "E5303", w.field+"."+field, "can't be used: %s", err)
+		b.refuse(w.order, codeInvalid, w.field+"."+field, "can't be used: %s", err)
 	}
+}
+
+// checkMock refuses outputs that a task has in mock runs only.
+func (b *planner) checkMock(w *work) {
+	if w.spec.Mock == nil || len(w.spec.Mock.Outputs) == 0 {
+		return
+	}
+	known, all := w.outputNames()
+	answers, open := w.answerNames()
+	if open || !all {
+		return
+	}
+	for _, key := range answers { // which comes though it isn't declared
+		if !slices.Contains(known, key) {
+			known = append(known, key)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(w.spec.Mock.Outputs)) {
+		field := w.field + ".mock.outputs." + key
+		switch {
+		case slices.Contains(known, key):
+		case len(known) == 0:
+			b.refuse(w.order, codeBinding, field, "a task of type %s hands on nothing%s: take it out", w.spec.Type, map[bool]string{true: " unless it declares outputs"}[w.spec.Type == api.WorkEval])
+		default:
+			b.refuse(w.order, codeBinding, field, "the task has no such output%s (it has %s): correct the name, or take it out", nearest(key, known), strings.Join(known, ", "))
+		}
+	}
+}
+
+// answerNames are the outputs that the answer of an agent has by its schema; open
+// says that there may be others.
+func (w *work) answerNames() (names []string, open bool) {
+	schema := w.answerSchema()
+	if others, ok := schema["additionalProperties"]; ok && others != false {
+		return nil, true
+	}
+	properties, _ := schema["properties"].(map[string]any)
+	return slices.Collect(maps.Keys(properties)), false
+}
+
+// checkMisspelt refuses maps that would be a binding with a default if a key were
+// spelt right or there were a default, and that refer to something which is there:
+// they would be taken as they are. The values are those of a field at a place of an
+// object; p is the plan that bindings in them refer to.
+func (b *planner) checkMisspelt(o *order, p *plan, place, field string, values map[string]any) {
+	if p == nil {
+		return
+	}
+	var keys []string // of what may hold a binding with a default
+	for key, v := range values {
+		switch v.(type) {
+		case map[string]any, []any:
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		b.checkMisspeltIn(o, p, place+"."+field+"."+key, values[key])
+	}
+}
+
+func (b *planner) checkMisspeltIn(o *order, p *plan, field string, v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		if wrong, right, from := misspelt(v); wrong != "" && p.has(from) {
+			b.refuse(o, codeBinding, field+"."+wrong, "unknown key; did you mean %q? A binding with a default is {from: %s, default: VALUE}", right, from)
+			return
+		}
+		if key, from := looseFrom(v); key != "" && p.has(from) {
+			b.refuse(o, codeBinding, field+"."+key, "makes no binding of the map: write \"{{%s}}\" instead of it, or {from: %s, default: VALUE} for one with a default", from, from)
+			return
+		}
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			b.checkMisspeltIn(o, p, field+"."+key, v[key])
+		}
+	case []any:
+		for i, e := range v {
+			b.checkMisspeltIn(o, p, fmt.Sprintf("%s[%d]", field, i), e)
+		}
+	}
+}
+
+// misspelt is the key of a map that seems to be meant for right, from or default,
+// where the map has the other one, and no more; from is what it refers to.
+func misspelt(m map[string]any) (wrong, right, from string) {
+	right, other := "from", "default"
+	if _, ok := m["from"]; ok {
+		right, other = other, right
+		from, _ = m["from"].(string)
+	}
+	if _, ok := m[other]; !ok || len(m) != 2 {
+		return "", "", ""
+	}
+	for key, v := range m {
+		if key == other || key == right || api.DidYouMean(key, []string{right}) == "" {
+			continue
+		}
+		wrong = key
+		if right == "from" {
+			from, _ = v.(string)
+		}
+	}
+	return wrong, right, from
+}
+
+// looseFrom is what a map refers to, and by which key, that has nothing but a from
+// without a default, with whatever capitals.
+func looseFrom(m map[string]any) (key, from string) {
+	for k, v := range m {
+		switch {
+		case strings.EqualFold(k, "from"):
+			key = k
+			from, _ = v.(string)
+		case k == "default", !strings.EqualFold(k, "default"):
+			return "", ""
+		}
+	}
+	return key, from
+}
+
+// has says whether a text, with braces around it, is a binding to a task of the
+// plan or to the plan itself.
+func (p *plan) has(text string) bool {
+	found, err := api.Bindings("{{" + text + "}}")
+	return err == nil && len(found) == 1 && found[0].Whole && (found[0].Task == "plan" || p.byName[found[0].Task] != nil)
 }
 
 // checkParams refuses params of a compound task that its plan neither has nor
@@ -187,6 +338,13 @@ func (b *planner) checkBinding(w *work, bd api.BoundField) {
 		w.needs = append(w.needs, d)
 	}
 	key, _ := bd.Path[0].(string)
+	if w.spec.Finally && !d.spec.Finally && !bd.HasDefault && !w.needDefault(bd.Task, key) {
+		advice := fmt.Sprintf("a default in needs, {task: %s, outputKey: %s, default: VALUE}", bd.Task, key)
+		if bd.Whole && (strings.HasPrefix(bd.Field, "inputs.") || strings.HasPrefix(bd.Field, "compound.params.")) {
+			advice = fmt.Sprintf("a default, {from: %s, default: VALUE}", bd.Binding)
+		}
+		refuse("a finally task starts even if %s has no output: give the binding %s", bd.Task, advice)
+	}
 	known, all := d.outputNames()
 	if all && !slices.Contains(known, key) {
 		if len(known) == 0 {
@@ -209,8 +367,15 @@ func nearest(name string, known []string) string {
 
 // checkGraph has package dag look at needs and cycles.
 func (b *planner) checkGraph() {
-	at := b.byPath
-	err := dag.Validate(b.run.graph())
+	var err error
+	b.run.prepared, err = dag.Prepare(b.run.graph())
+	if err == nil {
+		return
+	}
+	at := map[string]*work{}
+	for w := range b.run.allWorks() {
+		at[w.path] = w
+	}
 	var each func(error)
 	each = func(err error) {
 		if joined, ok := err.(interface{ Unwrap() []error }); ok {
@@ -243,7 +408,5 @@ func (b *planner) checkGraph() {
 		}
 		b.errs = append(b.errs, err)
 	}
-	if err != nil {
-		each(err)
-	}
+	each(err)
 }

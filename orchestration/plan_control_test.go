@@ -87,12 +87,12 @@ func TestPlanCancelField(t *testing.T) {
 
 		again, _, seen, err := timed(t, t.Context(), ws, orchestration.Options{})
 		require.Error(t, err)
-		assert.Empty(t, seen, "the finally task has run")
+		assert.Empty(t, seen, "the finally task has run, and nothing since")
 		assert.Equal(t, text, fileText(t, again, "plan.yaml"))
 
 		done, report, seen, err := timed(t, t.Context(), edited(t, ws, "requested: true", "requested: false"), orchestration.Options{})
 		require.NoError(t, err)
-		assert.Equal(t, []string{"a@0", "b@1"}, seen)
+		assert.Equal(t, []string{"a@0", "b@1", "f@2"}, seen)
 		assert.Equal(t, map[string]string{"a": "Completed", "b": "Completed", "f": "Completed"}, states(report))
 		assert.NotContains(t, fileText(t, done, "plan.yaml"), "E5212")
 	})
@@ -108,7 +108,7 @@ func TestPlanCancelContext(t *testing.T) {
 		start := time.Now()
 		ws, report, seen, err := timed(t, ctx, ws, orchestration.Options{})
 		require.ErrorContains(t, err, "was cancelled: enough")
-		assert.Equal(t, dag.PlanCancelled, report.Graph.Phase)
+		assert.Equal(t, dag.RunCancelled, report.Graph.Phase)
 		assert.Equal(t, 5*time.Second, time.Since(start))
 		slices.Sort(seen)
 		assert.Equal(t, []string{"a@0", "b@0", "c@1", "f@3"}, seen)
@@ -116,11 +116,11 @@ func TestPlanCancelContext(t *testing.T) {
 
 		ws, report, seen, err = timed(t, t.Context(), ws, orchestration.Options{})
 		require.NoError(t, err)
-		assert.Equal(t, []string{"b@0", "d@10"}, seen)
+		assert.Equal(t, []string{"b@0", "d@10", "f@11"}, seen)
 		whole, _, _, err := timed(t, t.Context(), planTree(t, strings.TrimPrefix(planTextOf(ws, t), "")), orchestration.Options{})
 		require.NoError(t, err)
 		assert.Equal(t, fileText(t, whole, "plan.yaml"), fileText(t, ws, "plan.yaml"))
-		assert.True(t, taskAt(t, report, "f").Clean)
+		assert.Equal(t, "tasks of the plan ran", taskAt(t, report, "f").Dirty)
 	})
 }
 
@@ -130,6 +130,31 @@ func planTextOf(ws kptpkg.Tree, t testing.TB) string {
 	require.True(t, ok)
 	spec, _, _ = strings.Cut(spec, "\nstatus:")
 	return strings.TrimSuffix(spec, "\n") + "\n"
+}
+
+// A run that is suspended while a task waits for its next attempt says why, and
+// the attempts count in the next.
+func TestPlanSuspendedRetry(t *testing.T) {
+	ws := planTree(t, "  tasks:\n"+llm("a", "fail", "retry: {limit: 2, delay: 50s}"))
+	synctest.Test(t, func(t *testing.T) {
+		for attempt := 1; attempt <= 2; attempt++ {
+			stop := make(chan struct{})
+			time.AfterFunc(30*time.Second, func() { close(stop) })
+			after, report, seen, err := timed(t, t.Context(), ws, orchestration.Options{Suspend: stop})
+			require.NoError(t, err)
+			require.Len(t, seen, 1)
+			assert.Equal(t, 1, taskAt(t, report, "a").Attempts)
+			text := fileText(t, after, "plan.yaml")
+			message := fmt.Sprintf("attempt %d of 3 failed", attempt)
+			assert.Contains(t, text, "  phase: Suspended\n  message: 'a: "+message)
+			assert.Contains(t, text, fmt.Sprintf("    attempts: %d\n", attempt))
+			assert.Regexp(t, `(?m)^    message: "`+message+`.*: failed as told"$`, text)
+			ws = after
+		}
+		_, report, _, err := timed(t, t.Context(), ws, orchestration.Options{})
+		require.ErrorContains(t, err, "failed 3 times, the last time: ")
+		assert.Equal(t, 1, taskAt(t, report, "a").Attempts)
+	})
 }
 
 // When a plan's time is up it has failed; its finally tasks run.
@@ -149,7 +174,7 @@ func TestPlanTimeout(t *testing.T) {
 		// the time is that of a run: the next one has as much again
 		_, report, seen, err = timed(t, t.Context(), ws, orchestration.Options{})
 		require.ErrorContains(t, err, "ran out of time")
-		assert.Equal(t, []string{"b@0", "c@2"}, seen)
+		assert.Equal(t, []string{"b@0", "c@2", "f@3"}, seen)
 		assert.Equal(t, "Cancelled", states(report)["c"])
 	})
 }
@@ -280,7 +305,7 @@ func TestPlanSuspendFields(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, []string{"a@0"}, seen)
 		assert.Equal(t, map[string]string{"a": "Completed", "b": "Ready", "c": "Pending", "f": "Pending"}, states(report))
-		assert.Equal(t, dag.PlanSuspended, report.Graph.Phase)
+		assert.Equal(t, dag.RunSuspended, report.Graph.Phase)
 		text := fileText(t, ws, "plan.yaml")
 		assert.Contains(t, text, "status:\n  phase: Suspended\n  message: \"b: it is suspended (spec.tasks[1].suspend)\"\n")
 		again, _, seen, err := timed(t, t.Context(), ws, orchestration.Options{})
@@ -427,7 +452,7 @@ func TestPlanNoProgress(t *testing.T) {
 		})})
 		require.Error(t, err)
 		require.NotNil(t, report)
-		assert.Equal(t, dag.PlanFailed, report.Graph.Phase)
+		assert.Equal(t, dag.RunFailed, report.Graph.Phase)
 		assert.Equal(t, "Failed", states(report)["deaf"])
 		codes := ""
 		for _, r := range report.Results {

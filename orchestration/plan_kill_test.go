@@ -216,7 +216,8 @@ func TestPlanInterruptedProcess(t *testing.T) {
 		writeFiles(t, dir, map[string]string{"plan.yaml": strings.Replace(got["plan.yaml"], "{q: wait}", "{q: now}", 1)})
 		cmd, out = stoop(t, url, "run", dir)
 		require.NoError(t, cmd.Run(), "%s", out)
-		assert.Equal(t, "now", <-asked, "nothing is asked twice")
+		assert.Equal(t, "now", <-asked, "what was answered isn't asked again")
+		assert.Equal(t, "goodbye", <-asked, "what ends a plan does when it goes on")
 		assert.Empty(t, asked)
 		assert.Contains(t, onDisk(t, dir)["c/Kptfile"], "description: said now\n")
 	}

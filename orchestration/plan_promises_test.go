@@ -289,5 +289,5 @@ func TestPromiseBlockedTransitively(t *testing.T) {
 	assert.Equal(t, map[string]string{
 		"bad": "Failed", "child": "Blocked", "grandchild": "Blocked", "grandchild/in": "Blocked", "great": "Blocked", "greater": "Blocked", "other": "Completed",
 	}, states(report))
-	assert.Equal(t, dag.PlanFailed, report.Graph.Phase)
+	assert.Equal(t, dag.RunFailed, report.Graph.Phase)
 }

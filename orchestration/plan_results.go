@@ -33,7 +33,7 @@ func (w *work) ownError() error {
 	return w.state.Err
 }
 
-// firstLine is an error in one line.
+// firstLine is an error in one line: its first, with what that announces.
 func firstLine(err error) string {
 	if err == nil {
 		return ""
@@ -44,7 +44,10 @@ func firstLine(err error) string {
 	}
 	line, rest, _ := strings.Cut(text, "\n")
 	if strings.HasSuffix(line, ":") { // what it was stands below
-		next, _, _ := strings.Cut(strings.TrimLeft(rest, " \n"), "\n")
+		next, more, _ := strings.Cut(strings.TrimLeft(rest, " \n"), "\n")
+		if more = strings.TrimSpace(more); strings.HasSuffix(next, ":") && more != "" { // as a traceback does
+			next += " " + more[strings.LastIndexByte(more, '\n')+1:]
+		}
 		line += " " + next
 	}
 	return line
@@ -77,6 +80,9 @@ func (r *run) planResults() (news, out []fn.Result, errs []error) {
 			}
 		case w.state.State == dag.Failed:
 			fail(w)
+		case w.plan == nil && r.opts.Stateless && !w.state.State.Ended():
+			res := w.result(fn.Error, fmt.Sprintf("task %s waits: %s; %s", w.name, w.why(), noState))
+			errs = append(errs, &fn.ResultError{Result: res})
 		case w.plan == nil && w.state.State == dag.Ready:
 			out = append(out, w.result(fn.Info, fmt.Sprintf("task %s waits: %s", w.name, w.state.Reason)))
 		case w.done && !w.clean && w.was.Observed != nil && !r.opts.Mock:
@@ -113,11 +119,20 @@ func (r *run) planResults() (news, out []fn.Result, errs []error) {
 				errs = append(errs, &fn.ResultError{Result: res})
 				continue
 			}
+			if r.opts.Stateless {
+				res.Severity = fn.Error
+				res.Message += "; " + noState
+				errs = append(errs, &fn.ResultError{Result: res})
+				continue
+			}
 			news = append(news, res)
 		}
 	}
 	return news, out, errs
 }
+
+// noState is why what is suspended is lost under a host that writes no objects back.
+const noState = "this host keeps no state that a next call could go on from: complete it with stoop run, or leave out what waits"
 
 // allClean says whether there was nothing to do.
 func (p *plan) allClean() bool {

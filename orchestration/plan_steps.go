@@ -19,7 +19,7 @@ func (r *run) planSteps() []dag.Step {
 		steps = append(steps, r.workStep(w))
 	}
 	for _, p := range r.plans {
-		s := dag.Step{Name: p.path, Graph: r.planGraph(p), Do: func(context.Context, dag.Inputs) (dag.Result, error) {
+		s := dag.Step{Name: p.path, Of: p, Graph: r.planGraph(p), Do: func(context.Context, dag.Inputs) (dag.Result, error) {
 			return dag.Result{Clean: p.allClean()}, nil
 		}}
 		seen := map[*job]bool{}
@@ -74,8 +74,8 @@ func (r *run) planGraph(p *plan) *dag.Graph {
 // workStep is a task as a step of the graph.
 func (r *run) workStep(w *work) dag.Step {
 	s := dag.Step{
-		Name: w.name, Priority: int32(min(max(w.spec.Priority, math.MinInt32), math.MaxInt32)), Finally: w.spec.Finally,
-		Needs: r.stepNeeds(w), Hold: w.hold(),
+		Name: w.name, Of: w, Priority: int32(min(max(w.spec.Priority, math.MinInt32), math.MaxInt32)), Finally: w.spec.Finally,
+		Needs: r.stepNeeds(w), Hold: w.hold(), Attempts: w.before(),
 	}
 	if w.plan == nil {
 		s.Name = w.path
@@ -89,6 +89,15 @@ func (r *run) workStep(w *work) dag.Step {
 	s.Timeout, s.Deadline, s.Retry = r.timeout(w), w.spec.Deadline.Value(), w.retry()
 	s.Do = func(ctx context.Context, in dag.Inputs) (dag.Result, error) { return r.carry(ctx, w, in) }
 	return s
+}
+
+// before is how many attempts earlier runs have made that failed, of a task that
+// was left waiting for another.
+func (w *work) before() int {
+	if w.was.Phase != dag.Pending.String() || w.was.Mock || w.inner != nil {
+		return 0
+	}
+	return w.was.Attempts
 }
 
 // hold is why a task isn't started though it is ready.
@@ -111,8 +120,7 @@ func (p *plan) suspended() bool {
 
 // stepNeeds are what a task needs, bindings included.
 func (r *run) stepNeeds(w *work) []dag.Need {
-	var needs []dag.Need
-	named := map[string]bool{}
+	needs := make([]dag.Need, 0, len(w.spec.Needs)+len(w.jobs)+len(w.bindings))
 	for _, n := range w.spec.Needs {
 		d := dag.Need{Step: n.Task, Key: n.OutputKey, Default: n.Default, Optional: n.Default != nil}
 		if w.plan == nil || w.plan.byName[n.Task] == nil {
@@ -135,17 +143,25 @@ func (r *run) stepNeeds(w *work) []dag.Need {
 				}
 			}
 		}
-		named[d.Step] = true
 		needs = append(needs, d)
 	}
-	for _, j := range w.jobs {
-		if !named[j.step] {
-			named[j.step] = true
-			needs = append(needs, dag.Need{Step: j.step})
+	if len(w.jobs) > 0 {
+		named := make(map[string]bool, len(needs))
+		for _, n := range needs {
+			named[n.Step] = true
+		}
+		for _, j := range w.jobs {
+			if !named[j.step] {
+				named[j.step] = true
+				needs = append(needs, dag.Need{Step: j.step})
+			}
 		}
 	}
 	type output struct{ task, key string }
-	bound := map[output]int{}
+	var bound map[output]int // nil for a single one
+	if len(w.bindings) > 1 {
+		bound = make(map[output]int, len(w.bindings))
+	}
 	for _, b := range w.bindings {
 		if b.Task == "plan" {
 			continue
@@ -156,7 +172,9 @@ func (r *run) stepNeeds(w *work) []dag.Need {
 			needs[i].Optional = needs[i].Optional && (b.HasDefault || w.needDefault(b.Task, key))
 			continue
 		}
-		bound[o] = len(needs)
+		if bound != nil {
+			bound[o] = len(needs)
+		}
 		needs = append(needs, dag.Need{Step: b.Task, Type: dag.Data, Key: key, Optional: b.HasDefault || w.needDefault(b.Task, key)})
 	}
 	return needs
@@ -189,6 +207,13 @@ func (r *run) timeout(w *work) time.Duration {
 	return cmp.Or(r.opts.TaskTimeout, defaultTimeout)
 }
 
+// What is tried again unless a task says otherwise: what may go better another
+// time, and what others than stoop do, of whose errors nobody knows.
+var (
+	remoteCauses = []dag.Cause{dag.Timeout, dag.Unavailable, dag.Transient}
+	agentCauses  = append(slices.Clone(remoteCauses), dag.Other)
+)
+
 // retry is what is tried again.
 func (w *work) retry() dag.Retry {
 	policy := w.spec.Retry
@@ -197,12 +222,10 @@ func (w *work) retry() dag.Retry {
 			policy = def.Retry
 		}
 	}
-	remote := []dag.Cause{dag.Timeout, dag.Unavailable, dag.Transient}
-	causes := remote
-	limit := 0
+	causes, limit := remoteCauses, 0
 	switch w.spec.Type {
 	case api.WorkToolCall, api.WorkAtomic, api.WorkLLMCall:
-		limit, causes = defaultRetries, append(slices.Clone(remote), dag.Other)
+		limit, causes = defaultRetries, agentCauses
 	case api.WorkClone, api.WorkEdit, api.WorkUpgrade:
 		limit = defaultRetries
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+	"github.com/stoop-dev/stoop/orchestration/task"
 )
 
 // prepare finds out what each order comes to, before anything runs.
@@ -39,12 +40,32 @@ func (r *run) prepare() {
 			link(jobs)
 		}
 	}
+	r.checkWhole()
 	for _, j := range r.jobs {
 		if j.skip || j.after != nil && j.action == ActionUpdate {
 			j.action = ActionNone // only the last of a chain may change the package
 		}
 		if j.action == ActionReplace && j.err == nil {
 			j.err = j.about(r.holderOf(j))
+		}
+	}
+}
+
+// checkWhole refuses to replace a package as a whole while another order has its
+// target inside: what that made would be gone, and nothing would make it again.
+func (r *run) checkWhole() {
+	whole := map[string]*job{}
+	for _, j := range r.jobs {
+		if j.action == ActionReplace && j.err == nil && !j.skip {
+			whole[j.target] = j
+		}
+	}
+	for _, in := range r.jobs {
+		for dir := in.target; len(whole) > 0 && dir != "" && dir != "."; {
+			dir = path.Dir(dir)
+			if j := whole[dir]; j != nil && j.err == nil {
+				j.err = j.fail(j.targetField(), fmt.Sprintf("all of target %q is replaced, and target %q of %s %s in %s is inside it: give that one a target elsewhere, or declare one of the two only", j.target, in.target, in.object.Ref().Kind, in.name(), in.file))
+			}
 		}
 	}
 }
@@ -77,6 +98,9 @@ func (r *run) prepareReplace(j *job) error {
 	}
 	if err := j.checkTarget(target); err != nil {
 		return err
+	}
+	if p, err := task.BadPath(j.resources.Spec.Resources); err != nil {
+		return j.fail("spec.resources["+p+"]", err.Error())
 	}
 	j.target = target
 	if j.changed, err = j.resources.Changed(); err != nil || !j.changed {
@@ -121,12 +145,16 @@ const targetField = "metadata.annotations[" + api.TargetAnnotation + "]"
 
 // clash is the error for two orders with one target.
 func (j *job) clash(other *job) error {
-	field := "spec.packageName"
-	if _, own := j.object.Head().Metadata.Annotations[api.TargetAnnotation]; own {
-		field = targetField
-	}
-	return j.fail(field, fmt.Sprintf("target %q is also that of PackageRevision %s in %s: give each package a target of its own with annotation %s, or let one revision go on from the other (edit.sourceRef, upgrade.localPackageRevisionRef)",
+	return j.fail(j.targetField(), fmt.Sprintf("target %q is also that of PackageRevision %s in %s: give each package a target of its own with annotation %s, or let one revision go on from the other (edit.sourceRef, upgrade.localPackageRevisionRef)",
 		j.target, other.name(), other.file, api.TargetAnnotation))
+}
+
+// targetField is where the order says its target.
+func (j *job) targetField() string {
+	if _, own := j.object.Head().Metadata.Annotations[api.TargetAnnotation]; own {
+		return targetField
+	}
+	return "spec.packageName"
 }
 
 // prepareOne finds out what one order comes to, or what is against it.
@@ -150,6 +178,10 @@ func (r *run) prepareOne(j *job) error {
 		return err
 	}
 	j.action = r.actionOf(j)
+	gone := ""
+	if r.ws.File(path.Join(target, kptpkg.KptfileName)) == nil {
+		gone = fmt.Sprintf("target %q holds no Kptfile any more: put the package back, or remove the annotations %s and %s to make it anew", target, api.AppliedAnnotation, api.ObservedAnnotation)
+	}
 	switch {
 	case j.action == ActionCreate && r.opts.RefuseCreation != "":
 		return j.fail("", r.opts.RefuseCreation)
@@ -160,11 +192,11 @@ func (r *run) prepareOne(j *job) error {
 	case j.action == ActionUpdate && pr.Lifecycle() != api.Draft:
 		j.action = ActionNone
 		j.note = fmt.Sprintf("the object changed but its lifecycle is %s: the package stays as it is; set spec.lifecycle to Draft to change it", pr.Lifecycle())
-	case j.action == ActionUpdate && r.ws.File(path.Join(target, kptpkg.KptfileName)) == nil:
-		return j.fail("", fmt.Sprintf("target %q holds no Kptfile any more: put the package back, or remove the annotations %s and %s to make it anew", target, api.AppliedAnnotation, api.ObservedAnnotation))
+	case j.action == ActionUpdate && gone != "":
+		return j.fail("", gone)
 	}
-	if j.action == ActionNone && r.opts.RefuseCreation == "" && r.ws.File(path.Join(target, kptpkg.KptfileName)) == nil {
-		j.note = fmt.Sprintf("target %q holds no Kptfile any more: put the package back, or remove the annotations %s and %s to make it anew", target, api.AppliedAnnotation, api.ObservedAnnotation)
+	if j.action == ActionNone && r.opts.RefuseCreation == "" && gone != "" {
+		j.note = gone
 	}
 	if target == "." && (j.action == ActionCreate || j.action == ActionUpdate) {
 		return r.mayWorkInPlace(j)
@@ -226,7 +258,7 @@ func (r *run) alreadyMade(j *job) bool {
 	from := j.revision.Spec.Tasks[0].Clone.UpstreamRef
 	switch lock := k.UpstreamLock; {
 	case from.Git != nil && lock.Git != nil:
-		return sameRepo(from.Git.Repo, lock.Git.Repo) && from.Git.Ref == lock.Git.Ref &&
+		return plainRepo(from.Git.Repo) == plainRepo(lock.Git.Repo) && from.Git.Ref == lock.Git.Ref &&
 			from.Git.Path() == (&api.GitPackage{Directory: lock.Git.Directory}).Path()
 	case from.OCI != nil && lock.OCI != nil:
 		return madeOfImage(from.OCI.Image, k)
@@ -242,14 +274,5 @@ func madeOfImage(image string, k *kptpkg.Kptfile) bool {
 	if pinned && wantDigest != digest {
 		return false
 	}
-	if colon := strings.LastIndexByte(wantName, ':'); colon > strings.LastIndexByte(wantName, '/') {
-		wantName = wantName[:colon]
-	}
-	return ok && name == wantName && (pinned || k.Upstream != nil && k.Upstream.OCI != nil && k.Upstream.OCI.Image == image)
-}
-
-// sameRepo compares URLs as kpt and Porch spell them, with and without .git.
-func sameRepo(a, b string) bool {
-	trim := func(s string) string { return strings.TrimSuffix(strings.TrimRight(s, "/"), ".git") }
-	return trim(a) == trim(b)
+	return ok && name == withoutTag(wantName) && (pinned || k.Upstream != nil && k.Upstream.OCI != nil && k.Upstream.OCI.Image == image)
 }

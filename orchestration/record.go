@@ -32,7 +32,7 @@ func (r *run) recordedTree(running bool) (kptpkg.Tree, error) {
 	}
 	var docs []placedDoc
 	for _, j := range r.jobs {
-		if running && !r.ended[j.step] {
+		if running && !j.over {
 			continue
 		}
 		if j.record != nil && (j.err == nil || j.status != nil) && !r.opts.Mock {
@@ -73,7 +73,7 @@ func (r *run) rendered(running bool) ([]placedDoc, error) {
 	for _, j := range r.jobs {
 		k := holders[j.revision]
 		switch {
-		case j.resources == nil || k == nil || running && !r.ended[j.step]:
+		case j.resources == nil || k == nil || running && !j.over:
 			continue
 		case j.outcome == nil || j.outcome.Rendered == nil || j.err != nil && !j.saved:
 			continue

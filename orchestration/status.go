@@ -15,19 +15,20 @@ import (
 
 // settled gives all tasks and plans what the graph's report says of them.
 func (r *run) settled(rep *dag.Report) {
-	at := make(map[string]dag.StepReport, len(rep.Steps))
-	for _, s := range rep.Steps {
-		at[s.Step] = s
-	}
-	for w := range r.allWorks() {
-		w.state = at[w.path]
-		if w.inner != nil {
-			w.inner.state = w.state
+	for i := range rep.Steps {
+		s := &rep.Steps[i]
+		switch of := s.Of.(type) {
+		case *plan:
+			of.state = *s
+		case *work:
+			of.state = *s
+			if of.inner != nil {
+				of.inner.state = *s
+			}
 		}
 	}
 	for _, p := range r.plans {
-		p.state = at[p.path]
-		p.stalled = rep.Phase == dag.PlanFailed && !p.state.State.Ended()
+		p.stalled = rep.Phase == dag.RunFailed && !p.state.State.Ended()
 		// a plan is a step and no task
 		st := &rep.Stats
 		switch {
@@ -143,14 +144,13 @@ func (r *run) statusOf(w *work, running bool) (api.TaskStatus, error) {
 		}
 	}
 	state := w.state.State
-	finished := !running || r.ended[w.path] // else it is at work and nobody may look
+	finished := !running || w.over // else it is at work and nobody may look
 	if running {
 		state = dag.Pending
 		if finished && w.done {
 			state = dag.Completed
 		}
 	}
-	completed := w.was.Phase == dag.Completed.String()
 	switch {
 	case state == dag.Completed && !w.done: // a gate that is part of dag
 		st = api.TaskStatus{Phase: state.String()}
@@ -167,7 +167,7 @@ func (r *run) statusOf(w *work, running bool) (api.TaskStatus, error) {
 			seen := *w.seen
 			st.Observed = &seen
 		}
-	case running, completed && (state == dag.Cancelled || !state.Ended()):
+	case running, w.stays():
 		// it hasn't had its turn
 	case state == dag.Failed:
 		kept()
@@ -175,7 +175,13 @@ func (r *run) statusOf(w *work, running bool) (api.TaskStatus, error) {
 		st.Code, st.Message = codeOf(w.state), firstLine(w.ownError())
 	default:
 		kept()
-		st.Phase, st.Message = state.String(), w.state.Reason
+		st.Phase, st.Message = state.String(), w.why()
+		if state == dag.Pending && w.inner == nil {
+			st.Attempts = w.state.Attempts
+		}
+		if w.state.Err != nil {
+			st.Code = codeOf(w.state)
+		}
 		if state == dag.Cancelled {
 			st.Code = string(dag.CancelledRun)
 		}
@@ -202,6 +208,23 @@ func (r *run) statusOf(w *work, running bool) (api.TaskStatus, error) {
 		}
 	}
 	return st, nil
+}
+
+// stays says whether the task hasn't had its turn, and completed before: that
+// still holds, but for an approval that was taken back.
+func (w *work) stays() bool {
+	state := w.state.State
+	return w.was.Phase == dag.Completed.String() && (state == dag.Cancelled || !state.Ended()) &&
+		!(w.spec.Type == api.WorkApprove && state == dag.Ready)
+}
+
+// why is why a task is where it is; if it waits for another attempt, with what the
+// last one failed of.
+func (w *work) why() string {
+	if w.state.Err == nil || w.state.State.Ended() {
+		return w.state.Reason
+	}
+	return w.state.Reason + ": " + firstLine(w.ownError())
 }
 
 // inlineStatuses are the states of the tasks that have no object of their own.
@@ -251,9 +274,9 @@ func (r *run) planStatus(p *plan, running bool) (api.PlanStatus, error) {
 func (p *plan) phase() string {
 	switch {
 	case p.stalled:
-		return string(dag.PlanFailed)
+		return string(dag.RunFailed)
 	case !p.state.State.Ended():
-		return string(dag.PlanSuspended)
+		return string(dag.RunSuspended)
 	}
 	return p.state.State.String()
 }
@@ -269,7 +292,11 @@ func (p *plan) mocked() bool {
 func (p *plan) counts() map[string]int {
 	out := map[string]int{}
 	for _, w := range p.works {
-		out[strings.ToLower(w.state.State.String())]++
+		state := w.state.State
+		if w.stays() {
+			state = dag.Completed
+		}
+		out[strings.ToLower(state.String())]++
 		if w.inner != nil {
 			for k, n := range w.inner.counts() {
 				out[k] += n
@@ -282,8 +309,8 @@ func (p *plan) counts() map[string]int {
 // waiting is what a suspended plan waits for.
 func (p *plan) waiting() string {
 	for _, w := range p.works {
-		if w.state.State == dag.Ready && w.state.Reason != "" {
-			return w.name + ": " + w.state.Reason
+		if w.state.State == dag.Ready && w.state.Reason != "" || w.state.Err != nil && !w.state.State.Ended() {
+			return w.name + ": " + w.why()
 		}
 		if w.inner != nil && w.state.State == dag.Pending {
 			if why := w.inner.waiting(); why != "" {

@@ -97,6 +97,14 @@ func (s *store) pkg(target string) kptpkg.Tree {
 	return d.tree(s.own)
 }
 
+// has says whether there is anything at target.
+func (s *store) has(target string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	d := s.root.at(target)
+	return d != nil && (len(d.files) > 0 || len(d.folders) > 0)
+}
+
 // tree is the folder's files, with paths below it, but for those left out.
 func (d *folder) tree(without map[string]bool) kptpkg.Tree {
 	var files []*kptpkg.File

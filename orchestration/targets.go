@@ -2,9 +2,13 @@ package orchestration
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/stoop-dev/stoop/orchestration/api"
+	"github.com/stoop-dev/stoop/orchestration/task"
 )
 
 // checkTargets refuses tasks whose targets overlap, with one another's or a
@@ -16,6 +20,11 @@ func (b *planner) checkTargets() {
 	for w := range b.run.allWorks() {
 		if t := w.target(); t != "" {
 			at[t] = append(at[t], w)
+		}
+		if r := w.spec.Replace; r != nil {
+			if p, err := task.BadPath(r.Resources); err != nil {
+				b.refuse(w.order, codeConflict, w.field+".replace.resources["+p+"]", "%s", err)
+			}
 		}
 	}
 	for _, ws := range at {
@@ -47,6 +56,8 @@ func (b *planner) checkTargets() {
 		b.mustFollow(outer, ws...)
 	}
 	b.checkJobs(at)
+	b.checkReaders(at)
+	b.checkWhole(at)
 	slices.SortFunc(b.errs, func(x, y error) int { return strings.Compare(x.Error(), y.Error()) })
 }
 
@@ -86,11 +97,15 @@ func (b *planner) refuseBoth(w, before *work) {
 // checkJobs compares the targets of tasks with those of PackageRevisions.
 func (b *planner) checkJobs(at map[string][]*work) {
 	check := func(w *work, j *job) {
-		if b.followsJob(w, j) {
+		fix := fmt.Sprintf("write needs: [%s], or give each a target of its own", j.name())
+		switch {
+		case b.followsJob(w, j):
 			return
+		case j.resources != nil: // which nothing can need
+			fix = "give each a target of its own"
 		}
-		b.refuse(w.order, codeConflict, w.field+".target", "target %q overlaps with %q of %s %s in %s, and nothing says which comes first: write needs: [%s], or give each a target of its own",
-			w.target(), j.target, j.object.Ref().Kind, j.name(), j.file, j.name())
+		b.refuse(w.order, codeConflict, w.field+".target", "target %q overlaps with %q of %s %s in %s, and nothing says which comes first: %s",
+			w.target(), j.target, j.object.Ref().Kind, j.name(), j.file, fix)
 	}
 	if len(b.jobs) == 0 {
 		return
@@ -116,11 +131,133 @@ func (b *planner) checkJobs(at map[string][]*work) {
 			up = path.Dir(up)
 			for _, j := range jobsAt[up] {
 				for _, w := range ws {
+					if j.action == ActionReplace && w.makesPackage() {
+						b.refuse(w.order, codeConflict, w.field+".target", "target %q is inside %q, all of which %s %s in %s replaces: choose one elsewhere", dir, up, j.object.Ref().Kind, j.name(), j.file)
+						continue
+					}
 					check(w, j)
 				}
 			}
 		}
 	}
+}
+
+// checkReaders refuses what copies from a declared revision while a task changes
+// that one's target, unless one of them comes after the other: a task in either
+// order, a PackageRevision's job, which needs no tasks, only before.
+func (b *planner) checkReaders(at map[string][]*work) {
+	if len(b.jobs) == 0 {
+		return
+	}
+	dirs := slices.Sorted(maps.Keys(at))
+	writers := func(dir string) (all [][]*work) { // each in an order of its own
+		for up := dir; ; up = path.Dir(up) {
+			all = append(all, at[up])
+			if up == "." {
+				break
+			}
+		}
+		for _, d := range withPrefix(dirs, dir+"/") {
+			all = append(all, at[d])
+		}
+		return all
+	}
+	for w := range b.run.allWorks() {
+		for _, j := range w.reads {
+			if j.target == "" || j.target == w.target() {
+				continue // on the same target tasks have an order anyway
+			}
+			for _, ws := range writers(j.target) {
+				ws = slices.DeleteFunc(slices.Clone(ws), func(x *work) bool { return x == w })
+				k := behind(ws, w)
+				if k > 0 {
+					b.mustRead(w, j, w, ws[k-1])
+				}
+				if k < len(ws) {
+					b.mustRead(w, j, ws[k], w)
+				}
+			}
+		}
+	}
+	for _, j := range b.jobs {
+		if !j.works() {
+			continue
+		}
+		for _, name := range j.references() {
+			d := b.byName(j.revision.Metadata.Namespace, name)
+			if d == nil || d.target == "" || d.target == j.target {
+				continue
+			}
+			for _, ws := range writers(d.target) {
+				if len(ws) > 0 && !b.followsJob(ws[0], j) {
+					b.refuse(ws[0].order, codeConflict, ws[0].field+".target", "target %q is read by %s %s in %s, which goes on from %s, and nothing says which comes first: write needs: [%s]",
+						ws[0].target(), j.object.Ref().Kind, j.name(), j.file, name, j.name())
+				}
+			}
+		}
+	}
+}
+
+// mustRead refuses a reader of a revision's target and a task that changes that,
+// unless the later of the two comes after the other.
+func (b *planner) mustRead(reader *work, j *job, later, earlier *work) {
+	b.reach(later, earlier.rank)
+	if b.reached(earlier) {
+		return
+	}
+	writer := later
+	if writer == reader {
+		writer = earlier
+	}
+	b.refuse(reader.order, codeConflict, reader.field+"."+string(reader.spec.Type), "copies %s %s, whose target %q task %s in %s changes, and nothing says which comes first: write needs: [%s] in one of them",
+		j.object.Ref().Kind, j.name(), j.target, writer.path, writer.file, earlier.name)
+}
+
+// checkWhole refuses to replace a package as a whole while another task or a
+// PackageRevision makes one inside: that would be gone, and nothing would make it
+// again.
+func (b *planner) checkWhole(at map[string][]*work) {
+	const message = "all of target %q is replaced, and target %q of %s in %s is inside it: give that one a target elsewhere, or declare one of the two only"
+	whole := map[string]*work{}
+	for dir, ws := range at {
+		if i := slices.IndexFunc(ws, func(w *work) bool { return w.spec.Type == api.WorkReplace }); i >= 0 {
+			whole[dir] = ws[i]
+		}
+	}
+	if len(whole) == 0 {
+		return
+	}
+	for dir, ws := range at {
+		i := slices.IndexFunc(ws, (*work).makesPackage)
+		if i < 0 {
+			continue
+		}
+		w := ws[i]
+		for up := dir; up != "."; {
+			up = path.Dir(up)
+			if outer := whole[up]; outer != nil {
+				b.refuse(outer.order, codeConflict, outer.field+".target", message, up, dir, "task "+w.path, w.file)
+			}
+		}
+	}
+	for _, j := range b.jobs {
+		for up := j.target; up != "" && up != "."; {
+			up = path.Dir(up)
+			if outer := whole[up]; outer != nil {
+				b.refuse(outer.order, codeConflict, outer.field+".target", message, up, j.target, j.object.Ref().Kind+" "+j.name(), j.file)
+			}
+		}
+	}
+}
+
+// makesPackage says whether the content of the task's target is its doing, once:
+// others run again where that has changed.
+func (w *work) makesPackage() bool {
+	switch w.spec.Type {
+	case api.WorkInit, api.WorkClone, api.WorkEdit, api.WorkUpgrade, api.WorkReplace:
+		return true
+	}
+	return false
 }
 
 // rankAll numbers the tasks so that each has a higher number than all it needs.

@@ -189,16 +189,14 @@ func originOf(pkg kptpkg.Tree) (*origin, error) {
 		if len(l.Git.Commit) != 40 || strings.Trim(l.Git.Commit, "0123456789abcdefABCDEF") != "" {
 			return nil, kptfileError("upstreamLock.git.commit", fmt.Sprintf("is %q: want the 40 hexadecimal digits of a commit", l.Git.Commit), nil)
 		}
-		o.lock = upstream.Lock{Type: upstream.TypeGit, Git: &upstream.GitLock{
-			Repo: l.Git.Repo, Directory: l.Git.Directory, Ref: l.Git.Ref, Commit: l.Git.Commit}}
 	case l != nil && l.OCI != nil:
 		if !strings.Contains(l.OCI.Image, "@sha256:") {
 			return nil, kptfileError("upstreamLock.oci.image", fmt.Sprintf("is %q: want REGISTRY/NAME@sha256:DIGEST", l.OCI.Image), nil)
 		}
-		o.lock = upstream.Lock{Type: upstream.TypeOCI, OCI: &upstream.OCILock{Image: l.OCI.Image}}
 	default:
 		return nil, kptfileError("upstreamLock", "is not there, so nothing says which version of upstream the package was made of: get it anew (stoop get)", nil)
 	}
+	o.lock = *upstream.LockIn(k)
 	return o, nil
 }
 
@@ -217,14 +215,11 @@ func (o *origin) goTo(ref string) bool {
 	}
 	was := o.upstream.OCI.Image
 	name, _, _ := strings.Cut(was, "@")
-	if colon := strings.LastIndexByte(name, ':'); colon > strings.LastIndexByte(name, '/') {
-		name = name[:colon]
-	}
 	sep := ":"
 	if strings.HasPrefix(ref, "sha256:") {
 		sep = "@"
 	}
-	o.upstream.OCI = &kptpkg.OCI{Image: name + sep + ref}
+	o.upstream.OCI = &kptpkg.OCI{Image: withoutTag(name) + sep + ref}
 	return o.upstream.OCI.Image != was
 }
 
@@ -325,7 +320,7 @@ func sameLock(a, b upstream.Lock) bool {
 func (o *origin) locked(t kptpkg.Tree, l upstream.Lock) (kptpkg.Tree, error) {
 	return t.EditKptfile(".", func(k *kptpkg.KptfileEditor) error {
 		k.SetUpstream(o.upstream)
-		k.SetUpstreamLock(kptfileLock(l))
+		k.SetUpstreamLock(l.InKptfile())
 		return nil
 	})
 }

@@ -6,8 +6,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"maps"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,7 +25,8 @@ import (
 // ended takes over what the last attempt returned. What one did that was too
 // late counts for nothing.
 func (w *work) ended(state dag.State) {
-	if a := w.last.Load(); a != nil {
+	w.over = true
+	if a := w.last.Swap(nil); a != nil {
 		w.attempt = *a
 	}
 	if state != dag.Completed {
@@ -47,11 +50,18 @@ func (r *run) carry(ctx context.Context, w *work, in dag.Inputs) (dag.Result, er
 	}
 	a.dirty = r.whyDirty(w, seen)
 	if a.dirty == "" && !r.opts.Stateless {
+		if why := r.gone(w); why != "" {
+			return dag.Result{}, dag.Mark(dag.Permanent, w.fail("", "target", why, nil))
+		}
 		a.done, a.clean, a.outputs, a.seen = true, true, w.was.Outputs, w.was.Observed
 		return dag.Result{Outputs: a.outputs, Clean: true}, nil
 	}
-	if r.opts.Mock && w.executed() {
+	switch {
+	case !w.executed():
+	case r.opts.Mock:
 		return w.mock(a)
+	case r.opts.Dry && !r.builtIn(w):
+		return dag.Result{}, dag.Held("it would run: a dry run asks no agent and calls no tool that isn't built in")
 	}
 	pkg := kptpkg.Tree{}
 	if w.target() != "" {
@@ -64,11 +74,21 @@ func (r *run) carry(ctx context.Context, w *work, in dag.Inputs) (dag.Result, er
 	if err != nil {
 		return dag.Result{}, err
 	}
+	a.outcome.settle()
 	if w.target() != "" {
 		a.next = &next
 	}
 	a.done, a.outputs, a.seen = true, outputs, seen
 	return dag.Result{Outputs: outputs}, nil
+}
+
+// builtIn says whether a task calls a tool that is known to run inside of stoop.
+func (r *run) builtIn(w *work) bool {
+	if w.spec.ToolCall == nil {
+		return false
+	}
+	_, known, err := r.knownFunction(w)
+	return err == nil && known != nil && known.InProcess
 }
 
 // onChange says whether the task runs again whenever the content of its target
@@ -84,6 +104,18 @@ func (w *work) onChange() bool {
 // whyDirty is why the task has to run, empty when it completed before and nothing
 // has changed since.
 func (r *run) whyDirty(w *work, seen *api.Observed) string {
+	if why := w.saysElse(seen); why != "" {
+		return why
+	}
+	if w.endsAgain() && w.plan.tried() {
+		return planRan
+	}
+	return r.contentChanged(w)
+}
+
+// saysElse is why a task is another one than the one that completed, empty when it
+// is the same.
+func (w *work) saysElse(seen *api.Observed) string {
 	was := w.was.Observed
 	switch {
 	case was == nil || w.was.Mock:
@@ -92,13 +124,56 @@ func (r *run) whyDirty(w *work, seen *api.Observed) string {
 		return "its spec changed"
 	case was.Inputs != seen.Inputs:
 		return "its inputs changed"
-	case !w.onChange() || w.target() == "":
+	case w.spec.Type == api.WorkApprove && !maps.Equal(w.was.Outputs, w.approval()):
+		return "its approval changed"
+	}
+	return ""
+}
+
+// gone says that the package a task has made isn't there any more. It isn't made
+// again: what other tasks have done to it since they would not do again. Of a host
+// nobody knows what it has.
+func (r *run) gone(w *work) string {
+	if !w.makesPackage() || r.opts.Unseen != nil || r.store.has(w.target()) {
 		return ""
 	}
-	if d, err := r.store.digest(w.target()); err != nil || d != was.Content {
+	return fmt.Sprintf("target %q is gone, which this task has made: bring it back, or take the status of the tasks that work on it out of their objects to have it made again", w.target())
+}
+
+// endsAgain says whether the task is a finally one that runs again when anything of
+// its plan was tried again.
+func (w *work) endsAgain() bool {
+	return w.spec.Finally && w.plan != nil && (w.executed() || w.onChange())
+}
+
+const planRan = "tasks of the plan ran"
+
+// contentChanged says that the content of the task's target has changed since it
+// completed, where it runs again for that; empty when it hasn't.
+func (r *run) contentChanged(w *work) string {
+	if !w.onChange() || w.target() == "" {
+		return ""
+	}
+	if d, err := r.store.digest(w.target()); err != nil || d != w.was.Observed.Content {
 		return "the content of " + w.target() + " changed"
 	}
 	return ""
+}
+
+// tried says whether anything was attempted in this run of what the plan's finally
+// tasks come after.
+func (p *plan) tried() bool {
+	return slices.ContainsFunc(p.works, func(w *work) bool {
+		return !w.spec.Finally && (w.tried && !w.clean || w.inner != nil && w.inner.tried())
+	})
+}
+
+// approval is what an approve task hands on.
+func (w *work) approval() map[string]any {
+	if w.spec.Approve == nil || w.spec.Approve.By == "" {
+		return nil
+	}
+	return map[string]any{"by": w.spec.Approve.By}
 }
 
 // contentDigest is the SHA-256, in hex, of a package's files: paths, modes and

@@ -87,8 +87,9 @@ for i in $(seq 0 %[3]d); do
 	%[1]s fn render --allow-exec $p
 done`
 
-// makeUpstream makes the git repository that the fleet comes from. It holds the
-// same package twice: app for stoop, whose plan runs apply-setters, and app-kpt,
+// makeUpstream makes the git repository that the fleet comes from. Its package has
+// seven files, as half of the published kpt packages have at most, and 9 KB. It is there
+// twice: app for stoop, whose plan runs apply-setters, and app-kpt,
 // which runs it in its own pipeline, with the functions as executables.
 func (b *bench) makeUpstream() (string, error) {
 	repo := filepath.Join(b.dir, "upstream.git") // kpt splits its argument there
@@ -109,6 +110,9 @@ func (b *bench) makeUpstream() (string, error) {
 		for name, text := range map[string]string{
 			"Kptfile":  "apiVersion: kpt.dev/v1\nkind: Kptfile\nmetadata:\n  name: app\npipeline:\n  mutators:\n" + mutators,
 			"app.yaml": fleetApp, "service.yaml": fleetService, "README.md": "# An app\n",
+			"worker.yaml": fleetWorkload("worker", 3),
+			"jobs.yaml":   fleetWorkload("jobs", 2) + "---\n" + fleetWorkload("cron", 1),
+			"rbac.yaml":   fleetRole("app") + "---\n" + fleetRole("worker"),
 		} {
 			if err := os.WriteFile(filepath.Join(repo, dir, name), []byte(text), 0o666); err != nil {
 				return "", err
@@ -178,6 +182,78 @@ spec:
   - port: 80
     targetPort: 8080
 `
+
+// fleetWorkload is a Deployment of some containers, 1 to 3 KB.
+func fleetWorkload(name string, containers int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: %[1]s # kpt-set: ${name}-%[1]s
+  labels:
+    env: dev # kpt-set: ${env}
+spec:
+  replicas: 1 # kpt-set: ${replicas}
+  selector:
+    matchLabels:
+      app: %[1]s
+  template:
+    metadata:
+      labels:
+        app: %[1]s
+    spec:
+      containers:
+`, name)
+	for i := range containers {
+		fmt.Fprintf(&b, `      - name: c%[2]d
+        image: registry.example.com/%[1]s/c%[2]d:v1.2.3
+        args:
+        - --listen=:80%[2]d0
+        - --log-level=info
+        env:
+        - name: POD_NAME
+          valueFrom:
+            fieldRef:
+              fieldPath: metadata.name
+        - name: REGION
+          value: eu
+        ports:
+        - name: http
+          containerPort: 80%[2]d0
+        livenessProbe:
+          httpGet:
+            path: /healthz
+            port: http
+          initialDelaySeconds: 10
+        resources:
+          requests:
+            cpu: 100m
+            memory: 64Mi
+          limits:
+            cpu: 500m
+            memory: 256Mi
+        volumeMounts:
+        - name: config
+          mountPath: /etc/%[1]s
+`, name, i)
+	}
+	fmt.Fprintf(&b, `      volumes:
+      - name: config
+        configMap:
+          name: %s
+`, name)
+	return b.String()
+}
+
+// fleetRole is a Role with a dozen rules, 1.3 KB.
+func fleetRole(name string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata:\n  name: %s\nrules:\n", name)
+	for i := range 12 {
+		fmt.Fprintf(&b, "- apiGroups: [\"\"]\n  resources:\n  - configmaps\n  - secrets\n  - kind%d\n  verbs:\n  - get\n  - list\n  - watch\n", i)
+	}
+	return b.String()
+}
 
 // writeFleet writes a directory with the plan of a fleet.
 func writeFleet(dir, repo string) error {
@@ -278,7 +354,8 @@ func fleetChanged(was string) func(dir string) error {
 			}
 			return err
 		})
-		want := []string{fmt.Sprintf("p%04d/app.yaml", fleetOther), "plan.yaml"}
+		name := fmt.Sprintf("p%04d/", fleetOther)
+		want := []string{name + "app.yaml", name + "jobs.yaml", name + "worker.yaml", "plan.yaml"}
 		if err == nil && !slices.Equal(changed, want) {
 			err = fmt.Errorf("changed are %q, not %q", changed, want)
 		}

@@ -58,11 +58,14 @@ type app struct {
 // differences found, where differences are what was asked for), 2 wrong usage,
 // 130 cancelled.
 func Main(args []string, in io.Reader, out, errw io.Writer, getenv func(string) string) int {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
 	kill, stop := make(chan struct{}), make(chan struct{})
 	defer close(stop)
 	go obeySignals(cancel, kill, stop)
+	if !signal.Ignored(syscall.SIGHUP) { // as it is below nohup
+		go obeyHangups(cancel, stop)
+	}
 	a := &app{in: in, out: out, err: plain{errw}, screen: errw, getenv: getenv, kill: kill}
 	a.runtimes.kill = kill
 	err := a.execute(ctx, args)
@@ -85,18 +88,47 @@ func Main(args []string, in io.Reader, out, errw io.Writer, getenv func(string) 
 
 // obeySignals cancels at the first interrupt or SIGTERM and kills at the second;
 // the third one ends the process, as does any after stop.
-func obeySignals(cancel func(), kill chan<- struct{}, stop <-chan struct{}) {
+func obeySignals(cancel context.CancelCauseFunc, kill chan<- struct{}, stop <-chan struct{}) {
 	sigs := make(chan os.Signal, 2)
 	signal.Notify(sigs, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(sigs)
-	for _, obey := range []func(){cancel, func() { close(kill) }} {
+	interrupt := func(sig os.Signal) { cancel(interruptedBy(sig)) }
+	for _, obey := range []func(os.Signal){interrupt, func(os.Signal) { close(kill) }} {
 		select {
-		case <-sigs:
-			obey()
+		case sig := <-sigs:
+			obey(sig)
 		case <-stop:
 			return
 		}
 	}
+}
+
+// obeyHangups cancels at the first SIGHUP, which says that the terminal is gone. It
+// comes from the shell and from the kernel, so that the second one says nothing new.
+// From then on there may be nobody who reads, and what is done is still to be
+// written: then a broken pipe is an error and no longer the end.
+func obeyHangups(cancel context.CancelCauseFunc, stop <-chan struct{}) {
+	sigs := make(chan os.Signal, 1)
+	signal.Notify(sigs, syscall.SIGHUP)
+	defer signal.Stop(sigs)
+	select {
+	case sig := <-sigs:
+		signal.Notify(sigs, syscall.SIGPIPE)
+		cancel(interruptedBy(sig))
+	case <-stop:
+	}
+	<-stop
+}
+
+// interruptedBy is why everything was cancelled.
+func interruptedBy(sig os.Signal) error {
+	switch sig {
+	case syscall.SIGTERM:
+		return errors.New("interrupted by SIGTERM")
+	case syscall.SIGHUP:
+		return errors.New("interrupted by SIGHUP")
+	}
+	return errors.New("interrupted by SIGINT")
 }
 
 func (a *app) execute(ctx context.Context, args []string) error {

@@ -376,7 +376,7 @@ func TestCloneWithSecret(t *testing.T) {
 
 	// elsewhere it comes from the cache: of a tag only where it points is asked,
 	// of a commit nothing
-	for version, want := range map[string][]string{"v1": {"GET /repo.git/info/refs"}, commit: nil} {
+	for version, want := range map[string][]string{"v1": {"POST /repo.git/git-upload-pack"}, commit: nil} {
 		other := shop(t, ref(version))
 		code, stdout, stderr = stoop(t, nil, args(other)...)
 		require.Equal(t, 0, code, stderr)

@@ -28,7 +28,7 @@ func (f *conflictFlags) flags(fs *pflag.FlagSet, strategyDefault string) {
 
 // settleFlags are the flags that say who wins. Without a default the objects say.
 func (f *conflictFlags) settleFlags(fs *pflag.FlagSet, byDefault merge.Policy) {
-	fs.StringVar(&f.onConflict, "on-conflict", string(byDefault), "what becomes of conflicts: `fail` (write nothing), local or upstream (that side wins)")
+	fs.StringVar(&f.onConflict, "on-conflict", string(byDefault), "`POLICY` for conflicts: fail (write nothing), local or upstream (that side wins)")
 	fs.StringArrayVar(&f.resolve, "resolve", nil, "`FILE:PATH=local|upstream`: let one side win a conflict, as its message says; may be repeated")
 }
 
@@ -61,8 +61,11 @@ func (a *app) judge(err error, conflicts merge.Conflicts, unused []string) error
 		a.printError(err)
 		a.printConflicts(conflicts)
 		command := "stoop"
-		for _, arg := range append(slices.Clone(a.args), "--resolve", open.Conflicts[0].Accept(merge.Local)) {
+		for _, arg := range append(withoutResolve(a.args, unused), "--resolve", open.Conflicts[0].Accept(merge.Local)) {
 			command += " " + shellQuote(arg)
+		}
+		for _, place := range unused {
+			fmt.Fprintf(a.err, "--resolve %s: there is no such conflict: check the spelling\n", place)
 		}
 		fmt.Fprintf(a.err, "nothing was written; to accept a side, add it to the command: %s\n", command)
 		return &exitError{code: exitFailed}
@@ -74,6 +77,27 @@ func (a *app) judge(err error, conflicts merge.Conflicts, unused []string) error
 	}
 	a.printConflicts(conflicts)
 	return nil
+}
+
+// withoutResolve are arguments less the resolutions of places that aren't there.
+func withoutResolve(args, unused []string) []string {
+	const flag = "--resolve"
+	wrong := func(value string) bool {
+		r, err := merge.ParseResolve([]string{value})
+		return err == nil && slices.ContainsFunc(unused, func(place string) bool { return r[place] != "" })
+	}
+	var kept []string
+	for i := 0; i < len(args); i++ {
+		value, joined := strings.CutPrefix(args[i], flag+"=")
+		switch {
+		case joined && wrong(value):
+		case args[i] == flag && i+1 < len(args) && wrong(args[i+1]):
+			i++
+		default:
+			kept = append(kept, args[i])
+		}
+	}
+	return kept
 }
 
 func (a *app) printConflicts(conflicts merge.Conflicts) {

@@ -39,7 +39,7 @@ stoop explain Plan.spec.tasks.clone. With -o json it prints the JSON Schema (dra
 			return e.text(a.out)
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "`text` or json")
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "`FORMAT`: text or json")
 	return cmd
 }
 

@@ -48,7 +48,7 @@ type functionFlags struct {
 }
 
 func (f *functionFlags) flags(fs *pflag.FlagSet, getenv func(string) string) {
-	fs.StringVar(&f.output, "output", "items", "how packages come back: `items`, or envelope (one PackageRevisionResources a package, all files included)")
+	fs.StringVar(&f.output, "output", "items", "`FORM` in which packages come back: items, or envelope (one PackageRevisionResources a package, all files included)")
 	fs.BoolVar(&f.validate, "validate", false, "return no items, for kustomize validators")
 	publishFlag(fs, &f.publish, getenv)
 	f.plans.flags(fs, getenv)

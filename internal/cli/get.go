@@ -20,13 +20,17 @@ import (
 func (a *app) getCommand() *cobra.Command {
 	var w writeFlags
 	cmd := &cobra.Command{
-		Use:   "get REPO[/DIR]@REF [DIR]",
+		Use:   "get {REPO[/DIR]@REF | oci://IMAGE} [DIR]",
 		Short: "Get one package, now, no object needed",
-		Long: `Gets a package from a git repository into a new directory: Kptfile with upstream,
-lock and the directory's name, merge keys on the resources. Its pipeline is not
-run: stoop render does that. Naming the repository here is leave to read it.
+		Long: `Gets a package from a git repository or a registry into a new directory: Kptfile
+with upstream, lock and the directory's name, merge keys on the resources. Its
+pipeline is not run: stoop render does that. Naming the repository or image here
+is leave to read it, with the credentials that git or docker would use.
 Without @REF it is the repository's default branch; without the last DIR the name
-of the package.`,
+of the package.
+
+  stoop get https://github.com/owner/packages/web@v1
+  stoop get oci://registry.example.com/team/web:v1`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 && len(args) != 2 {
 				return usageError("stoop get takes a package and a directory: run `stoop get --help`")
@@ -46,24 +50,12 @@ of the package.`,
 }
 
 func (a *app) get(ctx context.Context, from, to string, w writeFlags) error {
-	repo, dir, ref, err := upstream.ParseLocator(from)
-	if err != nil {
-		return usageError("%v", err)
-	}
-	access, err := repository.AccessTo(repo)
+	source, ref, err := a.getSource(ctx, from)
 	if err != nil {
 		return err
 	}
-	git := a.git(access, true)
-	if ref == "" {
-		if ref, err = git.DefaultRef(ctx, repo); err != nil {
-			return err
-		}
-	}
 	if to == "" {
-		if to = path.Base(dir); dir == "" || to == "." || to == "/" {
-			to = path.Base(strings.TrimSuffix(strings.TrimRight(repo, "/"), ".git"))
-		}
+		to = packageName(ref)
 	}
 	abs, err := filepath.Abs(to)
 	if err != nil {
@@ -72,14 +64,55 @@ func (a *app) get(ctx context.Context, from, to string, w writeFlags) error {
 	if entries, err := os.ReadDir(abs); err == nil && len(entries) > 0 {
 		return fmt.Errorf("directory %s is there and not empty: a package is only made where there is nothing; name another", to)
 	}
-	tree, results, err := orchestration.Get(ctx, upstream.Git{Client: git}, upstream.Ref{
-		Type: upstream.TypeGit, Git: &upstream.GitRef{Repo: repo, Ref: ref, Directory: dir},
-	}, filepath.Base(abs))
+	tree, results, err := orchestration.Get(ctx, source, ref, filepath.Base(abs))
 	a.printResults(results)
 	if err != nil {
 		return err
 	}
 	return a.writeNew(ctx, to, tree, w)
+}
+
+// getSource is where the argument of get says that the package is, and what reads
+// it there.
+func (a *app) getSource(ctx context.Context, from string) (upstream.Source, upstream.Ref, error) {
+	if image, ok := strings.CutPrefix(from, "oci://"); ok {
+		host, name, _ := strings.Cut(image, "/")
+		if host == "" || name == "" {
+			host = host[strings.LastIndexByte(host, '@')+1:] // no password is shown
+			return nil, upstream.Ref{}, usageError("oci://%s names no image: write oci://REGISTRY/NAME:TAG, or @sha256:DIGEST in place of the tag", host)
+		}
+		client := a.oci(a.git(repository.Access{Network: []string{host}}, true))
+		client.DockerConfig = true
+		return upstream.OCI{Client: client}, upstream.Ref{Type: upstream.TypeOCI, OCI: &upstream.OCIRef{Image: image}}, nil
+	}
+	repo, dir, ref, err := upstream.ParseLocator(from)
+	if err != nil {
+		return nil, upstream.Ref{}, usageError("%v", err)
+	}
+	access, err := repository.AccessTo(repo)
+	if err != nil {
+		return nil, upstream.Ref{}, err
+	}
+	git := a.git(access, true)
+	if ref == "" {
+		if ref, err = git.DefaultRef(ctx, repo); err != nil {
+			return nil, upstream.Ref{}, err
+		}
+	}
+	return upstream.Git{Client: git}, upstream.Ref{Type: upstream.TypeGit, Git: &upstream.GitRef{Repo: repo, Ref: ref, Directory: dir}}, nil
+}
+
+// packageName is what a package is called where it is.
+func packageName(ref upstream.Ref) string {
+	if ref.OCI != nil {
+		image, _, _ := strings.Cut(ref.OCI.Image, "@")
+		name, _, _ := strings.Cut(path.Base(image), ":")
+		return name
+	}
+	if name := path.Base(ref.Git.Directory); ref.Git.Directory != "" && name != "." && name != "/" {
+		return name
+	}
+	return path.Base(strings.TrimSuffix(strings.TrimRight(ref.Git.Repo, "/"), ".git"))
 }
 
 // writeNew writes a package to a directory that need not be there yet.

@@ -75,7 +75,7 @@ by their lines, as git does.`,
 	fs := cmd.Flags()
 	f.conflictFlags.flags(fs, string(merge.ResourceMerge))
 	fs.StringVarP(&f.output, "output", "o", "", "`DIR` to write the result to; LOCAL for in place")
-	fs.StringVar(&f.conflicts, "conflicts", "", "`json` writes all conflicts to standard output; without -o only that")
+	fs.StringVar(&f.conflicts, "conflicts", "", "`FORMAT`: json writes all conflicts to standard output; without -o only that")
 	fs.BoolVar(&f.root, "root", false, "the directories are what is being upgraded, not a package within it: resource-merge leaves the Kptfile's upstream and upstreamLock alone")
 	fs.BoolVar(&f.nested, "nested", false, "merge packages within that have an upstream of their own, too")
 	fs.BoolVar(&f.gitDriver, "git-driver", false, "merge files, as a merge driver of git")

@@ -22,8 +22,9 @@ const maxMergeFile = 64 << 20
 // mergeFiles merges three versions of one file and writes the result to the
 // second of them, as git wants it of a merge driver. name is the file's own: it
 // says how to read it. With conflicts left the file gets local's values there,
-// and there is an error, by which git takes the file to be in conflict. A file
-// without resources is merged line by line, as git does.
+// and there is an error, by which git takes the file to be in conflict; unless one
+// side is to win, which it then does everywhere. A file without resources is merged
+// line by line, as git does.
 func (a *app) mergeFiles(ctx context.Context, files [3]string, name string, opts merge.Options) error {
 	var trees [3]kptpkg.Tree
 	base := path.Base(filepath.ToSlash(name))
@@ -42,13 +43,24 @@ func (a *app) mergeFiles(ctx context.Context, files [3]string, name string, opts
 		}
 		opts.Strategy = merge.CopyMerge // takes what upstream changed in a Kptfile's upstream and lock, and its one file is a Kptfile
 	}
+	opts.Dir = path.Dir(filepath.ToSlash(name))
+	opts.Resolve = opts.Resolve.Below(opts.Dir)
+	policy := opts.OnConflict
+	opts.OnConflict = merge.Fail
 	res, err := merge.Merge(trees[0], trees[1], trees[2], opts)
 	var open *merge.ConflictError
 	if errors.As(err, &open) {
 		if c := open.Conflicts[0]; c.Resource == (fn.ResourceRef{}) && c.Field == "" {
-			return mergeLines(ctx, files, name)
+			return mergeLines(ctx, files, name, policy)
 		}
+		side := merge.Local
 		opts.OnConflict = merge.TakeLocal
+		if policy == merge.TakeUpstream {
+			side, opts.OnConflict = merge.Upstream, policy
+		}
+		for _, c := range open.Conflicts {
+			opts.Resolve[strings.TrimPrefix(c.Place(), opts.Dir+"/")] = side
+		}
 		res, err = merge.Merge(trees[0], trees[1], trees[2], opts)
 	}
 	if err != nil {
@@ -63,7 +75,7 @@ func (a *app) mergeFiles(ctx context.Context, files [3]string, name string, opts
 	if err := os.WriteFile(files[1], text, 0o666); err != nil {
 		return err
 	}
-	if open == nil {
+	if open == nil || policy == merge.TakeLocal || policy == merge.TakeUpstream {
 		return nil
 	}
 	return fmt.Errorf("%s: both sides changed %s differently: the file has local's values there; change what should be upstream's, then git add it\n%s",
@@ -71,15 +83,31 @@ func (a *app) mergeFiles(ctx context.Context, files [3]string, name string, opts
 }
 
 // mergeLines has git merge files by their lines. What both sides changed gets
-// git's conflict markers.
-func mergeLines(ctx context.Context, files [3]string, name string) error {
-	cmd := exec.CommandContext(ctx, "git", "merge-file", "-q", "-L", "local", "-L", "base", "-L", "upstream", "--", files[1], files[0], files[2])
-	err := cmd.Run()
+// git's conflict markers, or the lines of the side that is to win.
+func mergeLines(ctx context.Context, files [3]string, name string, policy merge.Policy) error {
+	args := []string{"merge-file", "-q", "-L", "local", "-L", "base", "-L", "upstream"}
+	switch policy {
+	case merge.TakeLocal:
+		args = append(args, "--ours")
+	case merge.TakeUpstream:
+		args = append(args, "--theirs")
+	}
+	err := exec.CommandContext(ctx, "git", append(args, "--", files[1], files[0], files[2])...).Run()
 	if err == nil {
 		return nil
 	}
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() > 0 && exit.ExitCode() < 128 { // the number of conflicts
 		return fmt.Errorf("%s: holds no resources, and both sides changed the same lines: they are marked in the file", name)
+	}
+	switch policy {
+	case merge.TakeLocal:
+		return nil
+	case merge.TakeUpstream:
+		text, err := readMergeFile(files[2])
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(files[1], text, 0o666)
 	}
 	return fmt.Errorf("%s: both sides changed it, and it can't be merged by lines: it stays as it is locally (git merge-file: %w)", name, err)
 }

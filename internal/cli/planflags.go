@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,7 +23,12 @@ type planFlags struct {
 }
 
 func (p *planFlags) flags(fs *pflag.FlagSet, getenv func(string) string) {
-	fs.IntVar(&p.parallel, "parallel", 0, "how many orders and tasks are worked on at once (default 10, or what a plan says)")
+	fs.Func("parallel", "work on `N` orders and tasks at once, 1 to 1024 (default 10, or what a plan says)", func(text string) (err error) {
+		if p.parallel, err = strconv.Atoi(text); err != nil || p.parallel < 1 || p.parallel > 1024 {
+			return errors.New("write a number from 1 to 1024")
+		}
+		return nil
+	})
 	fs.DurationVar(&p.timeout, "task-timeout", 5*time.Minute, "how long one attempt at a task of a plan may take")
 	fs.StringToStringVar(&p.context, "context", nil, "`KEY=VALUE,...` that tasks of plans refer to as {{plan.context.KEY}} and executors are told")
 	fs.BoolVar(&p.mock, "mock", false, "carry out no tool_call, atomic or llm_call task and change no package: only try plans out")
@@ -32,9 +39,6 @@ func (p *planFlags) flags(fs *pflag.FlagSet, getenv func(string) string) {
 
 // options puts what the flags say into opts.
 func (p *planFlags) options(opts *orchestration.Options, getenv func(string) string) error {
-	if p.parallel < 0 || p.parallel > 1024 {
-		return usageError("--parallel is %d: write a number from 1 to 1024", p.parallel)
-	}
 	if p.timeout <= 0 {
 		return usageError("--task-timeout is %s: write a time span such as 5m", p.timeout)
 	}

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/internal/progress"
 	"github.com/stoop-dev/stoop/orchestration"
 	"github.com/stoop-dev/stoop/orchestration/dag"
@@ -22,6 +24,8 @@ import (
 type watchFlags struct {
 	events, filter string
 	stats          string
+
+	shown *watch // the run, once it has started
 }
 
 func (w *watchFlags) flags(fs *pflag.FlagSet) {
@@ -31,8 +35,22 @@ func (w *watchFlags) flags(fs *pflag.FlagSet) {
 
 // statsFlag is for commands whose standard output is free.
 func (w *watchFlags) statsFlag(fs *pflag.FlagSet) {
-	fs.StringVar(&w.stats, "stats", "", "print figures of the run at the end: `text` or json")
+	fs.StringVar(&w.stats, "stats", "", "print figures of the run at the end, `FORMAT` text or json")
 	fs.Lookup("stats").NoOptDefVal = "text"
+}
+
+// args checks arguments, and knows of one that --stats leaves standing: what its
+// value may be is behind a =, since it may have none.
+func (w *watchFlags) args(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		err := check(cmd, args)
+		for _, format := range []string{"text", "json"} {
+			if err != nil && w.stats != "" && slices.Contains(args, format) {
+				return usageError("--stats takes its format behind a =: write --stats=%s", format)
+			}
+		}
+		return err
+	}
 }
 
 // watch is a run being shown.
@@ -41,6 +59,7 @@ type watch struct {
 	sink   io.WriteCloser
 	live   *progress.Live
 	style  progress.Style
+	lost   bool // events, which end has told
 }
 
 // isNews says whether an event is worth a line: what has only begun, and what
@@ -80,17 +99,18 @@ func (w *watchFlags) start(a *app, opts *orchestration.Options, name, taken stri
 	if err != nil {
 		return nil, err
 	}
+	w.shown = s
 	opts.Begin = func(steps []string) {
 		tasks := 0
 		for _, step := range steps {
-			if strings.ContainsAny(step, "/:") { // else it is a plan
+			if isTask(step) {
 				tasks++
 			}
 		}
 		s.events.PlanStarted(tasks)
 		if live && hasTasks(steps) {
 			s.style = progress.StyleFor(a.screen, a.getenv)
-			s.live = progress.NewLive(a.screen, s.style, steps)
+			s.live = progress.NewLive(a.screen, s.style, steps, isTask)
 		}
 	}
 	opts.Observe = func(e dag.Event) {
@@ -101,6 +121,9 @@ func (w *watchFlags) start(a *app, opts *orchestration.Options, name, taken stri
 	}
 	return s, nil
 }
+
+// isTask says whether a step is a task or an order, rather than a plan.
+func isTask(step string) bool { return strings.ContainsAny(step, "/:") }
 
 // hasTasks says whether some of the steps are tasks rather than orders.
 func hasTasks(steps []string) bool {
@@ -118,15 +141,27 @@ func (s *watch) end(report *orchestration.Report) error {
 	if report != nil && report.Graph != nil {
 		s.events.PlanEnded(report.Graph)
 	}
-	err = errors.Join(err, s.events.Close())
+	lost := s.events.Close()
 	if s.sink != nil {
-		err = errors.Join(err, s.sink.Close())
+		lost = errors.Join(lost, s.sink.Close())
 	}
-	return err
+	s.lost = lost != nil
+	return errors.Join(err, lost)
 }
 
-// printStats prints the figures of a run.
+// print prints the figures of a run. It fails where events of it were lost: what
+// the run did is kept by now.
 func (w *watchFlags) print(a *app, report *orchestration.Report) error {
+	if err := w.printStats(a, report); err != nil {
+		return err
+	}
+	if w.shown.lost {
+		return &exitError{code: exitFailed}
+	}
+	return nil
+}
+
+func (w *watchFlags) printStats(a *app, report *orchestration.Report) error {
 	if w.stats == "" || report == nil || report.Graph == nil {
 		return nil
 	}
@@ -177,7 +212,7 @@ func (a *app) plan(ctx context.Context, name, format string, f runFlags) error {
 		return err
 	}
 	defer done()
-	planned, err := orchestration.Inspect(h, tree, opts)
+	planned, notes, err := orchestration.Inspect(h, tree, opts)
 	if err != nil {
 		return err
 	}
@@ -191,10 +226,32 @@ func (a *app) plan(ctx context.Context, name, format string, f runFlags) error {
 			nodes[i].Needs = append(nodes[i].Needs, progress.Edge{To: n.Path, Type: n.Type})
 		}
 	}
-	if err := progress.WriteGraph(a.out, format, nodes); err != nil {
+	if err := progress.WriteGraph(a.out, format, nodes, notesOf(notes)); err != nil {
 		return usageError("-o: %v", err)
 	}
+	if format != "json" { // which has them
+		a.printResults(notes)
+	}
 	return nil
+}
+
+// notesOf are results as the graph's notes.
+func notesOf(results []fn.Result) []progress.Note {
+	var notes []progress.Note
+	for _, r := range results {
+		n := progress.Note{Severity: string(severityOf(r)), Message: r.Message}
+		if r.File != nil {
+			n.File = r.File.Path
+		}
+		if r.ResourceRef != nil {
+			n.Kind, n.Name = r.ResourceRef.Kind, r.ResourceRef.Name
+		}
+		if r.Field != nil {
+			n.Field = r.Field.Path
+		}
+		notes = append(notes, n)
+	}
+	return notes
 }
 
 // nameOf is what events call a run on a directory.

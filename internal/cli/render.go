@@ -52,7 +52,7 @@ Kptfile gets a status, as kpt does.`,
 	fs := cmd.Flags()
 	f.writeFlags.flags(fs)
 	statusFlag(fs, &a.perms)
-	fs.StringVarP(&f.output, "output", "o", "", "write the resources elsewhere: `stdout` (a ResourceList), unwrap (plain, to standard output), or a directory that doesn't exist")
+	fs.StringVarP(&f.output, "output", "o", "", "write the resources elsewhere, `WHERE`: stdout (a ResourceList), unwrap (plain, to standard output), or a directory that doesn't exist")
 	fs.StringVar(&f.resultsDir, "results-dir", "", "write the results of all functions to results.yaml in `DIR`")
 	fs.BoolVar(&f.format, "format", false, "write every resource as kpt does; --status is always, unless given")
 	fs.BoolVar(&f.truncate, "truncate-output", true, "show the first lines of long results and of what failed functions write")

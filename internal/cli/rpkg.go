@@ -46,7 +46,7 @@ func (a *app) rpkgCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "rpkg",
 		Aliases: []string{"rpackage"},
-		Short:   "Manage package revisions in repositories: porchctl's verbs on git itself",
+		Short:   "Manage package revisions in repositories: porchctl's verbs without a server",
 		Long: `Lists, makes, changes, publishes and deletes the package revisions of registered
 repositories, in Porch's layout and without its server. Repositories are declared by
 Repository objects (config.porch.kpt.dev/v1alpha1) in the files that --repos names.`,

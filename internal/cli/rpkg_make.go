@@ -25,7 +25,7 @@ func (p *placeFlags) flags(fs *pflag.FlagSet) {
 	fs.StringVar(&p.workspace, "workspace", "v1", "`NAME` of the revision's workspace")
 }
 
-// revision is a new package revision made by a task.
+// newRevision is a new package revision made by a task.
 func (r *rpkg) newRevision(p placeFlags, pkg string, t api.Task) *api.PackageRevision {
 	pr := &api.PackageRevision{
 		Header: api.Header{APIVersion: api.PorchV1Alpha1, Kind: "PackageRevision", Metadata: api.ObjectMeta{Namespace: r.namespace}},
@@ -207,7 +207,7 @@ revision of its upstream: the latest, or the one that --revision says. With
 	}
 	cmd.Flags().StringVar(&u.workspace, "workspace", "", "`NAME` of the new revision's workspace (required)")
 	cmd.Flags().IntVar(&u.revision, "revision", 0, "`NUMBER` of the upstream revision to upgrade to (default the latest)")
-	cmd.Flags().StringVar(&u.discover, "discover", "", "list what could be upgraded: to newer `upstream` revisions, or of an upstream's downstream packages")
+	cmd.Flags().StringVar(&u.discover, "discover", "", "list what could be upgraded, by `SIDE`: to newer upstream revisions, or of an upstream's downstream packages")
 	c.flags(cmd.Flags(), "the Kptfile's, else resource-merge")
 	return cmd
 }

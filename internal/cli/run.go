@@ -6,10 +6,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/orchestration"
+	"github.com/stoop-dev/stoop/orchestration/api"
+	"github.com/stoop-dev/stoop/orchestration/dag"
 	"github.com/stoop-dev/stoop/orchestration/kptdir"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 	"github.com/stoop-dev/stoop/orchestration/task"
@@ -36,10 +41,10 @@ the packages they make, all files included. What has been carried out is left
 alone; a plan that was interrupted goes on where it was. With a FILE only the
 orders in it are carried out; its directory is the nearest one with a Kptfile.
 
-The first interrupt (or SIGTERM) cancels what runs, lets the finally tasks of
-plans run, and writes what is done; the second one kills what still runs, finally
-tasks too, and writes what is done.`,
-		Args: exactArgs(1, "one directory or file"),
+The first interrupt (or SIGTERM, or SIGHUP) cancels what runs, lets the finally
+tasks of plans run, and writes what is done; the second interrupt or SIGTERM kills
+what still runs, finally tasks too, and writes what is done.`,
+		Args: f.watch.args(exactArgs(1, "one directory or file")),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.run(cmd.Context(), args[0], f)
 		},
@@ -55,7 +60,7 @@ tasks too, and writes what is done.`,
 }
 
 func statusFlag(fs *pflag.FlagSet, p *permissions) {
-	fs.StringVar(&p.status, "status", "keep", "whether Kptfiles get the render's status: `keep` (where they have one), always, never")
+	fs.StringVar(&p.status, "status", "keep", "`POLICY` for the render's status in Kptfiles: keep (where they have one), always, never")
 }
 
 // checkStatus refuses a --status that means nothing.
@@ -84,7 +89,7 @@ func (a *app) run(ctx context.Context, name string, f runFlags) error {
 	if err != nil {
 		return err
 	}
-	opts := orchestration.Options{OnConflict: settle.OnConflict, Resolve: settle.Resolve, Kill: a.kill}
+	opts := orchestration.Options{OnConflict: settle.OnConflict, Resolve: settle.Resolve, Kill: a.kill, Dry: f.dryRun || f.check}
 	if err := f.plans.options(&opts, a.getenv); err != nil {
 		return err
 	}
@@ -107,7 +112,10 @@ func (a *app) run(ctx context.Context, name string, f runFlags) error {
 	writing := context.WithoutCancel(ctx)
 	before := dir.Tree()
 	if !f.dryRun && !f.check {
-		opts.Save = func(ws kptpkg.Tree) error { return dir.Write(writing, ws) }
+		if err := dir.Writable(); err != nil && hasWork(h, before, opts) {
+			return fmt.Errorf("nothing was begun, for nothing of it could be kept: %w", err)
+		}
+		opts.Save, opts.Suspend = saver(writing, dir)
 	}
 	taken := ""
 	if f.diff || f.dryRun || f.check || f.watch.stats != "" {
@@ -139,12 +147,52 @@ func (a *app) run(ctx context.Context, name string, f runFlags) error {
 		return printErr
 	}
 	switch {
+	case err != nil && onlyCancelled(report.Results):
+		return &exitError{code: exitCancelled}
 	case err != nil:
 		return &exitError{code: exitFailed}
 	case f.publish && !f.dryRun && !f.check:
 		return a.publish(ctx, after, report.Jobs, opts)
 	}
 	return nil
+}
+
+// hasWork says whether a run may carry out anything.
+func hasWork(h *orchestration.TaskHandler, ws kptpkg.Tree, opts orchestration.Options) bool {
+	planned, _, _ := orchestration.Inspect(h, ws, opts) // what is wrong is the run's to say
+	return slices.ContainsFunc(planned, func(p orchestration.Planned) bool {
+		return p.Prospect == orchestration.WouldRun || p.Prospect == orchestration.MayRun
+	})
+}
+
+// saver keeps what is finished of a run. When it can't, it suspends the run: what
+// else would begin would be lost too, and asked for again.
+func saver(ctx context.Context, dir *kptdir.Dir) (save func(kptpkg.Tree) error, suspend <-chan struct{}) {
+	lost := make(chan struct{})
+	stop := sync.OnceFunc(func() { close(lost) })
+	return func(ws kptpkg.Tree) error {
+		err := dir.Write(ctx, ws)
+		if err != nil {
+			stop()
+		}
+		return err
+	}, lost
+}
+
+// onlyCancelled says whether all that failed did so because a plan asks to be
+// cancelled.
+func onlyCancelled(results []fn.Result) bool {
+	cancelled := false
+	for _, r := range results {
+		if r.Severity != fn.Error {
+			continue
+		}
+		if r.Tags[api.CodeTag] != string(dag.CancelledRun) {
+			return false
+		}
+		cancelled = true
+	}
+	return cancelled
 }
 
 // publish closes what was made into its repositories.

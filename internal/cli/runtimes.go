@@ -43,9 +43,9 @@ type limits struct {
 }
 
 func (f *runtimeFlags) flags(fs *pflag.FlagSet) {
-	fs.StringVar(&f.builtin, "builtin", string(builtin.Compatible), "which functions run in process: exact (only versions they are), `compatible`, never")
+	fs.StringVar(&f.builtin, "builtin", string(builtin.Compatible), "which functions run in process, by `VERSIONS`: exact (only those they are), compatible, never")
 	fs.StringVar(&f.engine, "container-runtime", "docker", "the `PROGRAM` that runs containers: docker, podman, nerdctl")
-	fs.StringVar(&f.pullPolicy, "image-pull-policy", string(runtime.PullIfNotPresent), "when images are fetched: Always, `IfNotPresent` or Never")
+	fs.StringVar(&f.pullPolicy, "image-pull-policy", string(runtime.PullIfNotPresent), "`POLICY` for fetching images: Always, IfNotPresent or Never")
 	fs.StringVar(&f.runner, "function-runner", "", "`HOST:PORT` of a Porch function runner, asked for images that nothing else may run")
 	fs.StringVar(&f.runnerCA, "function-runner-ca", "", "speak TLS with the function runner, whose certificate is signed by one in `FILE` (\"system\": by a well-known one)")
 	fs.StringVar(&f.config, "runner-config", "", "`FILE` that narrows, by namespace, which functions run and how")
@@ -196,7 +196,7 @@ text with the builtin functions, until it is interrupted. It runs nothing else.`
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "localhost:9445", "`HOST:PORT` to listen on")
-	cmd.Flags().StringVar(&mode, "builtin", string(builtin.Compatible), "which versions are answered: exact, `compatible`")
+	cmd.Flags().StringVar(&mode, "builtin", string(builtin.Compatible), "which `VERSIONS` are answered: exact, compatible")
 	return cmd
 }
 

@@ -116,7 +116,9 @@ func directoryAt(arg string) (dir, ref string, err error) {
 			return arg[:i], arg[i+1:], nil
 		}
 	}
-	dir, _, _ = strings.Cut(arg, "@")
+	if dir, _, _ = strings.Cut(arg, "@"); dir == "" {
+		return "", "", usageError("%q names no directory: write DIR, or DIR@REF", arg)
+	}
 	return "", "", usageError("%s is no directory: name one with a package", dir)
 }
 

@@ -11,20 +11,17 @@ import (
 	"github.com/stoop-dev/stoop/fn/runtime/builtin"
 )
 
-// version is set by the linker; without it the module's version is used.
-var version = ""
-
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  exactArgs(0, "no arguments"),
 		RunE: func(*cobra.Command, []string) error {
-			v := version
-			if info, ok := debug.ReadBuildInfo(); ok && v == "" {
-				v = info.Main.Version
+			version := ""
+			if info, ok := debug.ReadBuildInfo(); ok {
+				version = info.Main.Version
 			}
-			fmt.Fprintf(a.out, "stoop %s %s %s/%s\n", v, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			fmt.Fprintf(a.out, "stoop %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return nil
 		},
 	}

@@ -63,13 +63,14 @@ const widestName = 60
 
 // summary is the first line.
 func (l *Live) summary(p painter, now time.Time) string {
-	ended := 0
-	for s := range l.counts {
+	ended, all := 0, 0
+	for s, n := range l.counts {
+		all += n
 		if dag.State(s).Ended() {
-			ended += l.counts[s]
+			ended += n
 		}
 	}
-	parts := []string{fmt.Sprintf("%d of %d tasks ended", ended, len(l.tasks)), span(now.Sub(l.begun))}
+	parts := []string{fmt.Sprintf("%d of %d tasks ended", ended, all), span(now.Sub(l.begun))}
 	for _, s := range []dag.State{dag.Executing, dag.Failed, dag.Blocked, dag.Cancelled, dag.Skipped} {
 		if n := l.counts[s]; n > 0 {
 			parts = append(parts, p.paint(marks[s].color, fmt.Sprintf("%d %s", n, strings.ToLower(s.String()))))

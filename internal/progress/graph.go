@@ -16,7 +16,7 @@ type Node struct {
 	Type string `json:"type"`
 	// Target is the package's directory; may be empty.
 	Target string `json:"target"`
-	// State is what would become of it: run, clean, blocked, skip, hold or
+	// State is what would become of it: run, clean, blocked, fail, skip, hold or
 	// unknown. Reason says why; may be empty.
 	State  string `json:"state"`
 	Reason string `json:"reason"`
@@ -34,6 +34,17 @@ type Edge struct {
 	Type string `json:"type"` // such as Blocking, Data or Conditional
 }
 
+// Note is something to say about what a graph was made of. What it isn't about is
+// empty.
+type Note struct {
+	Severity string `json:"severity"`
+	File     string `json:"file"`
+	Kind     string `json:"kind"` // of the object
+	Name     string `json:"name"`
+	Field    string `json:"field"`
+	Message  string `json:"message"`
+}
+
 // GraphFormats are what WriteGraph can draw.
 var GraphFormats = []string{"text", "json", "dot", "mermaid"}
 
@@ -41,20 +52,20 @@ var GraphFormats = []string{"text", "json", "dot", "mermaid"}
 //
 //   - text: a table, the tasks of a plan below it; columns with nothing in them
 //     are left out;
-//   - json: {"tasks":[…]}, each a [Node], in the order given;
+//   - json: {"tasks":[…],"notes":[…]}, each a [Node] or [Note], in the order given;
 //   - dot: for Graphviz, what holds others as a cluster;
 //   - mermaid: a flowchart, what holds others as a subgraph.
 //
 // The same nodes in the same order give the same bytes. A need of a path that
-// isn't there is in text and json only. Any other format is an error that names
-// these.
-func WriteGraph(w io.Writer, format string, nodes []Node) error {
+// isn't there is in text and json only, and notes are in json only. Any other
+// format is an error that names these.
+func WriteGraph(w io.Writer, format string, nodes []Node, notes []Note) error {
 	var b bytes.Buffer
 	switch format {
 	case "text":
 		writeText(&b, nodes)
 	case "json":
-		if err := writeJSON(&b, nodes); err != nil {
+		if err := writeJSON(&b, nodes, notes); err != nil {
 			return err
 		}
 	case "dot":
@@ -68,7 +79,10 @@ func WriteGraph(w io.Writer, format string, nodes []Node) error {
 	return err
 }
 
-func writeJSON(b *bytes.Buffer, nodes []Node) error {
+func writeJSON(b *bytes.Buffer, nodes []Node, notes []Note) error {
+	if notes == nil {
+		notes = []Note{}
+	}
 	all := make([]Node, len(nodes)) // null is no list
 	for i, n := range nodes {
 		if n.Needs == nil {
@@ -80,7 +94,10 @@ func writeJSON(b *bytes.Buffer, nodes []Node) error {
 	enc := json.NewEncoder(&doc)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	if err := enc.Encode(map[string][]Node{"tasks": all}); err != nil {
+	if err := enc.Encode(struct {
+		Tasks []Node `json:"tasks"`
+		Notes []Note `json:"notes"`
+	}{all, notes}); err != nil {
 		return err
 	}
 	b.Write(appendSeen(nil, doc.String()))
@@ -232,6 +249,7 @@ var fills = []struct{ state, color string }{
 	{"run", "#cfe8ff"},
 	{"clean", "#d8f0d8"},
 	{"blocked", "#ffd6d6"},
+	{"fail", "#ffb3b3"},
 	{"skip", "#eeeeee"},
 	{"hold", "#fff2c2"},
 	{"unknown", "#ffffff"},

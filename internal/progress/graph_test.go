@@ -39,7 +39,7 @@ func TestGraphGolden(t *testing.T) {
 		for _, format := range GraphFormats {
 			t.Run(name+"."+format, func(t *testing.T) {
 				var b bytes.Buffer
-				require.NoError(t, WriteGraph(&b, format, nodes))
+				require.NoError(t, WriteGraph(&b, format, nodes, nil))
 				file := filepath.Join("testdata", name+"."+format)
 				if *update {
 					require.NoError(t, os.WriteFile(file, b.Bytes(), 0o644))
@@ -65,7 +65,7 @@ func requireHarmless(t *testing.T, s string) {
 
 func TestGraphJSONIsLossless(t *testing.T) {
 	var b bytes.Buffer
-	require.NoError(t, WriteGraph(&b, "json", hostile))
+	require.NoError(t, WriteGraph(&b, "json", hostile, nil))
 	var got struct{ Tasks []Node }
 	require.NoError(t, json.Unmarshal(b.Bytes(), &got))
 	for i, n := range got.Tasks {
@@ -91,20 +91,20 @@ func TestGraphLines(t *testing.T) {
 			}
 		}
 		var b bytes.Buffer
-		require.NoError(t, WriteGraph(&b, "dot", nodes))
+		require.NoError(t, WriteGraph(&b, "dot", nodes, nil))
 		require.Equal(t, edges, strings.Count(b.String(), " -> n"))
 		require.Equal(t, strings.Count(b.String(), "{\n"), strings.Count(b.String(), "}\n"))
 		require.Zero(t, strings.Count(strings.ReplaceAll(strings.ReplaceAll(b.String(), `\\`, ""), `\"`, ""), `"`)%2)
 
 		b.Reset()
-		require.NoError(t, WriteGraph(&b, "mermaid", nodes))
+		require.NoError(t, WriteGraph(&b, "mermaid", nodes, nil))
 		require.Equal(t, edges, strings.Count(b.String(), "->"))
 		require.Equal(t, strings.Count(b.String(), "subgraph "), strings.Count(b.String(), "  end\n"))
 	}
 }
 
 func TestGraphUnknownFormat(t *testing.T) {
-	require.EqualError(t, WriteGraph(&bytes.Buffer{}, "png", rollout), `unknown format "png": write text, json, dot, mermaid`)
+	require.EqualError(t, WriteGraph(&bytes.Buffer{}, "png", rollout, nil), `unknown format "png": write text, json, dot, mermaid`)
 }
 
 func TestTree(t *testing.T) {

@@ -53,6 +53,8 @@ type Live struct {
 	lines  *queue  // nil: the tree
 	screen *screen // nil: lines
 
+	isTask func(path string) bool
+
 	mu     sync.Mutex
 	paths  []string
 	tasks  []liveTask // as paths
@@ -78,23 +80,24 @@ type liveTask struct {
 }
 
 // NewLive returns a Live that writes to w until Close. paths are those of all
-// tasks, in the order to show them.
-func NewLive(w io.Writer, s Style, paths []string) *Live {
-	return newLive(w, s, paths, func() (width, height int) { return sizeOf(w) })
+// tasks and plans, in the order to show them; isTask says which are counted as
+// tasks, nil for all.
+func NewLive(w io.Writer, s Style, paths []string, isTask func(path string) bool) *Live {
+	return newLive(w, s, paths, isTask, func() (width, height int) { return sizeOf(w) })
 }
 
-func newLive(w io.Writer, s Style, paths []string, size func() (width, height int)) *Live {
+func newLive(w io.Writer, s Style, paths []string, isTask func(path string) bool, size func() (width, height int)) *Live {
 	if !s.Tree {
 		return &Live{lines: newQueue(w)}
 	}
 	l := &Live{
 		paths: append([]string(nil), paths...), tasks: make([]liveTask, len(paths)), byPath: make(map[string]int, len(paths)),
-		active: map[int]bool{}, begun: time.Now(),
+		active: map[int]bool{}, begun: time.Now(), isTask: isTask,
 	}
 	for i, p := range paths {
 		l.byPath[p] = i
+		l.count(p, dag.Pending, 1)
 	}
-	l.counts[dag.Pending] = len(paths)
 	l.screen = newScreen(w, size, s.Color, l.frame)
 	return l
 }
@@ -117,7 +120,7 @@ func (l *Live) Observe(e dag.Event) {
 	case l == nil:
 	case l.lines == nil:
 		l.take(e)
-	case e.To == dag.Ready && e.Reason == "":
+	case (e.To == dag.Ready || e.To == dag.Pending) && e.Reason == "" && e.Err == nil:
 	default:
 		l.lines.put(func(b []byte) []byte { return append(append(b, line(e)...), '\n') })
 	}
@@ -153,11 +156,12 @@ func line(e dag.Event) string {
 		}
 		said = failure(e)
 	case e.To == dag.Pending && e.Err != nil:
-		b.WriteString("to be tried again after " + span(e.Elapsed))
+		b.WriteString("to be tried again")
 		said = failure(e)
-	case e.To == dag.Pending:
-		b.WriteString("interrupted")
-		said = e.Reason
+	case e.To == dag.Pending && e.Elapsed > 0:
+		b.WriteString("interrupted after " + span(e.Elapsed))
+	case e.To == dag.Pending: // a plan: its tasks say what they wait for
+		b.WriteString("left for the next run")
 	case e.To == dag.Ready:
 		b.WriteString("held back")
 		said = e.Reason
@@ -183,6 +187,13 @@ func failure(e dag.Event) string {
 	return strings.Join(parts, ": ")
 }
 
+// count adds n to how many tasks are in a state, if that is what is at path.
+func (l *Live) count(path string, state dag.State, n int) {
+	if l.isTask == nil || l.isTask(path) {
+		l.counts[state] += n
+	}
+}
+
 // take keeps what the tree shows of an event.
 func (l *Live) take(e dag.Event) {
 	l.mu.Lock()
@@ -193,13 +204,13 @@ func (l *Live) take(e dag.Event) {
 		l.byPath[e.Step] = i
 		l.paths = append(l.paths, e.Step)
 		l.tasks = append(l.tasks, liveTask{})
-		l.counts[dag.Pending]++
+		l.count(e.Step, dag.Pending, 1)
 		l.tree = nil
 	}
 	t := &l.tasks[i]
 	l.fresh = true
-	l.counts[t.state]--
-	l.counts[e.To]++
+	l.count(e.Step, t.state, -1)
+	l.count(e.Step, e.To, 1)
 	if t.state == dag.Executing {
 		delete(l.active, i)
 	}

@@ -22,7 +22,7 @@ import (
 func TestLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b bytes.Buffer
-		l := NewLive(&b, Style{}, paths)
+		l := NewLive(&b, Style{}, paths, nil)
 		_, _ = dag.Run(t.Context(), sample(), dag.Options{Observe: l.Observe})
 		require.NoError(t, l.Close())
 		require.Equal(t, strings.TrimLeft(`
@@ -36,15 +36,15 @@ clone: completed in 1.5s
 else: skipped: the condition isn't met: clone is Completed
 flaky: started
 gate: completed
-flaky: to be tried again after 1.0s: attempt 1 of 2 failed, the next is in 2s: E5200: the other side is �[31mbusy�[0m
+flaky: to be tried again: attempt 1 of 2 failed, the next is in 2s: E5200: the other side is �[31mbusy�[0m
 flaky: attempt 2 started
 flaky: completed in 1.0s
 inner/a: completed in 1m30s
 inner/b: started
-inner/b: to be tried again after 1.0s: attempt 1 of 2 failed, the next is in 1s: E5200: the other side is �[31mbusy�[0m
+inner/b: to be tried again: attempt 1 of 2 failed, the next is in 1s: E5200: the other side is �[31mbusy�[0m
 inner/b: attempt 2 started
 inner/b: failed after 1.0s: E5205: attempt 2 of 2: the other side is �[31mbusy�[0m
-inner: failed after 1m33s: E5204: step inner/b: attempt 2 of 2: the other side is �[31mbusy�[0m
+inner: failed after 1m33s: E5204: inner/b: attempt 2 of 2: the other side is �[31mbusy�[0m
 after: blocked: needs inner, which is Failed
 `, "\n"), b.String())
 	})
@@ -143,7 +143,7 @@ func (m *terminal) text() string {
 func TestTreeWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &terminal{t: t, width: 80, height: 24}
-		l := NewLive(m, Style{Tree: true}, paths)
+		l := NewLive(m, Style{Tree: true}, paths, nil)
 		done := make(chan error)
 		go func() {
 			time.Sleep(30 * time.Millisecond) // nothing happens while the tree is drawn
@@ -172,6 +172,32 @@ func TestTreeWhile(t *testing.T) {
 		require.Equal(t, "", m.text())
 		require.Zero(t, m.scrolled)
 	})
+}
+
+// TestTreeCountsTasks has a plan around the tasks: it is drawn, and not counted,
+// also when nobody said that it would be there.
+func TestTreeCountsTasks(t *testing.T) {
+	for _, said := range [][]string{{"p", "p/a", "p/b"}, {"p/a", "p/b"}} {
+		synctest.Test(t, func(t *testing.T) {
+			m := &terminal{t: t, width: 80, height: 24}
+			l := newLive(m, Style{Tree: true}, said, func(path string) bool { return path != "p" }, func() (int, int) { return m.width, m.height })
+			g := &dag.Graph{Parallel: 1, Steps: []dag.Step{{Name: "p", Graph: &dag.Graph{Steps: []dag.Step{
+				{Name: "a", Do: work(time.Second, nil)}, {Name: "b", Do: work(time.Second, nil)},
+			}}}}}
+			done := make(chan error)
+			go func() {
+				_, err := dag.Run(t.Context(), g, dag.Options{Observe: l.Observe})
+				done <- err
+			}()
+			time.Sleep(1550 * time.Millisecond)
+			require.Equal(t, "1 of 2 tasks ended, 1.5s, 1 executing\n  ▸ p    1.5s\n    ✓ a  1.0s\n    ▸ b  0.5s", m.text())
+			require.NoError(t, <-done)
+			time.Sleep(frameTime + frameTime/2)
+			require.Contains(t, m.text(), "2 of 2 tasks ended")
+			require.NotContains(t, m.text(), "executing")
+			require.NoError(t, l.Close())
+		})
+	}
 }
 
 // TestTreeFits draws graphs that are too high for the terminal, with hostile
@@ -209,7 +235,7 @@ func TestTreeFits(t *testing.T) {
 			}
 			style := Style{Tree: true, Color: random.IntN(2) == 0}
 			random.Shuffle(len(paths), func(i, j int) { paths[i], paths[j] = paths[j], paths[i] })
-			l := newLive(m, style, paths[random.IntN(3):], func() (int, int) { return m.width, m.height })
+			l := newLive(m, style, paths[random.IntN(3):], nil, func() (int, int) { return m.width, m.height })
 			start := time.Now()
 			report, _ := dag.Run(t.Context(), g, dag.Options{Observe: l.Observe})
 			require.NotNil(t, report)
@@ -261,7 +287,7 @@ func (broken) Write([]byte) (int, error) { return 0, errors.New("gone") }
 func TestLiveReaderGone(t *testing.T) {
 	for _, tree := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			l := NewLive(broken{}, Style{Tree: tree}, paths)
+			l := NewLive(broken{}, Style{Tree: tree}, paths, nil)
 			report, _ := dag.Run(t.Context(), sample(), dag.Options{Observe: l.Observe})
 			require.Equal(t, 5, report.Stats.Completed)
 			require.EqualError(t, l.Close(), "gone")
@@ -314,7 +340,7 @@ func BenchmarkLiveTree(b *testing.B) {
 	for i := range paths {
 		paths[i] = fmt.Sprintf("rollout/site-%d", i)
 	}
-	l := NewLive(&bytes.Buffer{}, Style{Tree: true}, paths)
+	l := NewLive(&bytes.Buffer{}, Style{Tree: true}, paths, nil)
 	states := []dag.State{dag.Ready, dag.Executing, dag.Completed}
 	i := 0
 	b.ReportAllocs()

@@ -38,14 +38,18 @@ type Request struct {
 // Response is the answer to a Request.
 type Response struct {
 	// Outputs are the answer's top-level properties when there is a Schema, else
-	// the answer as "text". Whole numbers are int64, others float64.
+	// the answer as "text". They are what JSON has: maps with keys that are
+	// strings, slices, strings, numbers, booleans and nil; structs, pointers and
+	// bytes fail the task. A plan hands on whole numbers as int64, others as
+	// float64.
 	Outputs map[string]any
 	Model   string // that answered, as the server calls it
 	// Tokens as the server counted them; 0 when it doesn't say.
 	InputTokens, OutputTokens int
 }
 
-// Executor carries out agent tasks. Its methods may be called concurrently.
+// Executor carries out agent tasks. Its methods may be called concurrently;
+// without an error there is a Response.
 type Executor interface {
 	Execute(ctx context.Context, r Request) (*Response, error)
 }

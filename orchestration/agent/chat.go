@@ -132,7 +132,7 @@ func (c *Chat) Execute(ctx context.Context, r Request) (*Response, error) {
 	resp := &Response{Model: a.model, InputTokens: a.in, OutputTokens: a.out}
 	if schema == nil {
 		resp.Outputs = map[string]any{"text": a.text.String()}
-	} else if resp.Outputs, err = schema.decode(a.text.String()); err != nil {
+	} else if resp.Outputs, err = schema.decode(unfenced(a.text.String())); err != nil {
 		return nil, dag.Mark(dag.Other, fmt.Errorf("the model's answer: %w", err))
 	}
 	return resp, nil
@@ -165,7 +165,7 @@ func (c *Chat) body(r Request, schema *schema) ([]byte, error) {
 	}
 	switch {
 	case b.Model == "":
-		return nil, errors.New("no model: name one in the task, or a default one")
+		return nil, errors.New("no model: name one in the task, or a default one by --agent-model")
 	case strings.TrimSpace(r.Prompt) == "":
 		return nil, errors.New("prompt is empty")
 	case r.MaxTokens < 0:

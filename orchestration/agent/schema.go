@@ -267,6 +267,21 @@ func (s *schema) decode(text string) (map[string]any, error) {
 	return v.(map[string]any), nil // the schema is of type object
 }
 
+// unfenced is an answer without the fence of Markdown that some models put around
+// the whole of it. Blanks stand in its place, so that places in errors are those
+// of the answer.
+func unfenced(text string) string {
+	const fence = "```"
+	fenced := strings.TrimSpace(text)
+	opening, rest, found := strings.Cut(fenced, "\n")
+	word, opens := strings.CutPrefix(opening, fence)
+	inside, closes := strings.CutSuffix(rest, fence)
+	if word = strings.TrimSpace(word); !found || !opens || !closes || word != "" && !strings.EqualFold(word, "json") {
+		return text
+	}
+	return strings.Repeat(" ", strings.Index(text, fenced)+len(opening)+1) + inside
+}
+
 // maxDepth is how deep an answer may be nested.
 const maxDepth = 100
 

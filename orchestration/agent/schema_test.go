@@ -152,3 +152,42 @@ func TestLargeInvalidAnswer(t *testing.T) {
 	_, err = s.decode(`{"ports": [` + strings.Repeat(`{"number":1},`, 20_000) + `{}]}`)
 	assert.EqualError(t, err, `/ports/20000: required: missing properties: ["number"]`)
 }
+
+// Some models put their JSON into a fence of Markdown, whatever they are told.
+func TestFencedAnswers(t *testing.T) {
+	s, err := newSchema(object(t, `{"type": "object", "properties": {"text": {"type": "string"}}}`))
+	require.NoError(t, err)
+	for _, answer := range []string{
+		"```json\n{\"text\": \"a\"}\n```", "\n ```JSON\r\n{\"text\": \"a\"}\r\n``` \n", "```\n{\"text\":\n\"a\"}```", "``` json \n\n{\"text\": \"a\"}\n\n```",
+	} {
+		v, err := s.decode(unfenced(answer))
+		require.NoError(t, err, "%q", answer)
+		assert.Equal(t, map[string]any{"text": "a"}, v, "%q", answer)
+	}
+	r := ask
+	r.Schema = s.root
+	resp, err := server(t, streamed("```json\n{\"text\": \"a\"}\n```")).Execute(t.Context(), r)
+	require.NoError(t, err)
+	assert.Equal(t, map[string]any{"text": "a"}, resp.Outputs)
+	r.Schema = nil // whoever asks for a text may want one
+	resp, err = server(t, streamed("```json\n{}\n```")).Execute(t.Context(), r)
+	require.NoError(t, err)
+	assert.Equal(t, map[string]any{"text": "```json\n{}\n```"}, resp.Outputs)
+
+	v, err := s.decode(unfenced("```json\n{\"text\": \"```sh\\nls\\n```\"}\n```"))
+	require.NoError(t, err)
+	assert.Equal(t, map[string]any{"text": "```sh\nls\n```"}, v)
+	for answer, want := range map[string]string{
+		"```json\n{\"text\": \"a\"}":                        "it is no JSON at byte 1: invalid character '`'",
+		"Here:\n```json\n{\"text\": \"a\"}\n```":            "it is no JSON at byte 1: invalid character 'H'",
+		"```json\n{\"text\": \"a\"}\n```\nDone.":            "it is no JSON at byte 1: invalid character '`'",
+		"```json\n{\"text\": \"a\"}\n```\n```json\n{}\n```": "more follows the JSON at byte 21",
+		"```yaml\n{\"text\": \"a\"}\n```":                   "it is no JSON at byte 1: invalid character '`'",
+		"```json\n{\"text\": a}\n```":                       "it is no JSON at byte 18: invalid character 'a'",
+		"```{\"text\": \"a\"}```":                           "it is no JSON at byte 1: invalid character '`'",
+		"```\n```":                                          "it is no JSON at byte 4: EOF",
+	} {
+		_, err := s.decode(unfenced(answer))
+		require.ErrorContains(t, err, want, "%q", answer)
+	}
+}

@@ -150,7 +150,7 @@ func TestBind(t *testing.T) {
 	for _, task := range l.Spec.Tasks {
 		s, err := task.Bind(lookup)
 		require.NoError(t, err, task.Name)
-		require.NoError(t, s.ValidateBound(l.Ref(), "spec"), task.Name)
+		require.NoError(t, s.ValidateBound(l, "spec"), task.Name)
 		bound[task.Name] = s
 	}
 	assert.Empty(t, cmp.Diff(before, l), "the task itself isn't changed")
@@ -310,4 +310,12 @@ func TestBindBound(t *testing.T) {
 	}
 	_, err := Expand(strings.Repeat("{{a.b}}", 5), func(Binding) (any, error) { return big, nil })
 	require.ErrorContains(t, err, "bindings may put in 1 MiB altogether")
+}
+
+func BenchmarkDigest(b *testing.B) {
+	s := decode[*PlanTask](b, task(`spec: {type: eval, target: ., eval: {builtin: set-namespace}, inputs: {a: "{{x.a}}", b: "{{x.b}}"}}`))
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Spec.Digest()
+	}
 }

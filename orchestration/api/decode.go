@@ -171,11 +171,15 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, at *place) {
 		}
 		return
 	}
-	fields := fieldsOf(v.Type())
+	schema := schemaOf(v.Type())
+	for _, f := range schema.counts {
+		f.of(v).SetInt(absent)
+	}
+	fields := schema.declared
 	d.entries(n, at, func(key string, kn, vn *yaml.Node, at *place) {
 		for _, f := range fields {
 			if f.name == key {
-				d.value(vn, v.FieldByIndex(f.index), at)
+				d.value(vn, f.of(v), at)
 				return
 			}
 		}

@@ -40,6 +40,18 @@ func TestDocs(t *testing.T) {
 	assert.Empty(t, cmp.Diff(strings.Split(docs, "\n"), strings.Split(text, "\n")), "run `go generate ./orchestration/api`")
 }
 
+// Whoever asks what a field is gets an answer.
+func TestEveryFieldIsDescribed(t *testing.T) {
+	for _, k := range Kinds() {
+		s := SchemaOf(k)
+		for _, in := range append([]*Schema{s}, slices.Collect(maps.Values(s.Defs))...) {
+			for _, p := range in.Properties {
+				assert.NotEmpty(t, p.Schema.Description, "%s: %s.%s", k.Kind, in.Title, p.Name)
+			}
+		}
+	}
+}
+
 // docsOf are the lines of docs.txt about the types of a package.
 func docsOf(t *testing.T, dir string) []string {
 	fset := token.NewFileSet()

@@ -29,7 +29,7 @@ func encode(v reflect.Value) *yaml.Node {
 	case reflect.Struct:
 		n := &yaml.Node{Kind: yaml.MappingNode, Tag: yaml.NodeTagMap}
 		for _, f := range fieldsOf(v.Type()) {
-			if fv := v.FieldByIndex(f.index); !isEmpty(fv) {
+			if fv := f.of(v); f.isSet(fv) {
 				n.Content = append(n.Content, stringNode(f.name), encode(fv))
 			}
 		}
@@ -79,6 +79,14 @@ func sortedKeysOf(m reflect.Value) []reflect.Value {
 	keys := m.MapKeys()
 	slices.SortFunc(keys, func(a, b reflect.Value) int { return cmp.Compare(a.String(), b.String()) })
 	return keys
+}
+
+// isSet says whether a field with the value v is written.
+func (f *field) isSet(v reflect.Value) bool {
+	if f.counts {
+		return v.Int() != absent
+	}
+	return !isEmpty(v)
 }
 
 // isEmpty reports whether a field is left out: the zero value, or a list or map

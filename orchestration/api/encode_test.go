@@ -6,6 +6,7 @@ import (
 
 	"github.com/stoop-dev/stoop/fn"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
@@ -96,6 +97,25 @@ spec:
 `, marshal(t, Node(r)))
 	assert.Equal(t, "{}\n", marshal(t, Node(&Repository{})))
 	assert.Equal(t, yaml.MappingNode, Node(&Repository{}).Kind)
+}
+
+// A retry limit of 0 says something: a plan that is written and read again has it
+// still, and one that has none still has none.
+func TestNodeKeepsRetryLimit(t *testing.T) {
+	for _, retry := range []string{"{}", "{limit: 0}", "{limit: 3}"} {
+		text := "apiVersion: stoop.dev/v1alpha1\nkind: Task\nmetadata: {name: a}\nspec: {type: render, target: ., retry: " + retry + "}\n"
+		o, err := Decode(parse(t, text), 0)
+		require.NoError(t, err)
+		again, err := Decode(Node(o), 0)
+		require.NoError(t, err)
+		assert.Equal(t, o, again)
+		if retry == "{}" {
+			require.ErrorContains(t, again.Validate(), "spec.retry.limit: is missing")
+		} else {
+			require.NoError(t, again.Validate())
+		}
+	}
+	assert.Equal(t, "spec:\n  retry:\n    limit: 0\n", marshal(t, Node(&PlanTask{Spec: TaskSpec{Retry: &RetryPolicy{}}})))
 }
 
 // What isPlainly lets pass needs no quotes.

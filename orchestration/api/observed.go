@@ -3,6 +3,8 @@ package api
 import (
 	"bytes"
 	"reflect"
+	"slices"
+	"sync"
 
 	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
@@ -11,12 +13,25 @@ import (
 // [PackageRevision.TaskDigest]: its type, target, member, inputs and outputs.
 // How it is scheduled is no part of it.
 func (s *TaskSpec) Digest() string {
-	return digest(&TaskSpec{
-		Type: s.Type, Target: s.Target, Inputs: s.Inputs, Outputs: s.Outputs,
-		Init: s.Init, Clone: s.Clone, Edit: s.Edit, Upgrade: s.Upgrade, Replace: s.Replace, Eval: s.Eval,
-		ToolCall: s.ToolCall, Atomic: s.Atomic, LLMCall: s.LLMCall, Compound: s.Compound,
-	})
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	*buf = appendStruct((*buf)[:0], reflect.ValueOf(s).Elem(), effects())
+	return digestOf(*buf)
 }
+
+// buffers hold the canonical JSON of tasks for as long as it takes.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// effects are the fields of a task that say what it does, sorted by name.
+var effects = sync.OnceValue(func() []field {
+	return slices.DeleteFunc(slices.Clone(sortedFieldsOf(reflect.TypeFor[TaskSpec]())), func(f field) bool {
+		switch f.name {
+		case "type", "target", "inputs", "outputs", "init", "clone", "edit", "upgrade", "replace", "eval", "tool_call", "atomic", "llm_call", "compound":
+			return false
+		}
+		return true
+	})
+})
 
 // Equal says whether two objects have the same values, as their digests see them.
 func Equal(a, b Object) bool { return equal(reflect.ValueOf(a), reflect.ValueOf(b)) }
@@ -33,7 +48,7 @@ func equal(a, b reflect.Value) bool {
 		return equal(a.Elem(), b.Elem())
 	case a.Kind() == reflect.Struct:
 		for _, f := range fieldsOf(a.Type()) {
-			av, bv := a.FieldByIndex(f.index), b.FieldByIndex(f.index)
+			av, bv := f.of(a), f.of(b)
 			if none := isEmpty(av); none != isEmpty(bv) || !none && !equal(av, bv) {
 				return false
 			}

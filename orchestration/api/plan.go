@@ -104,6 +104,7 @@ func (l *Plan) Validate() error {
 	l.Header.validate(p)
 	l.refuseAnnotations(p)
 	l.Spec.validate(p, "spec", 1)
+	l.Status.validate(p, "status")
 	return p.err()
 }
 

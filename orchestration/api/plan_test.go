@@ -192,6 +192,7 @@ func TestPlanErrors(t *testing.T) {
 	for range maxCompoundDeep {
 		deep = "{tasks: [{name: a, type: compound, compound: {plan: " + deep + "}}]}"
 	}
+	const phases = "Pending, Ready, Executing, Completed, Failed, Blocked, Skipped, Cancelled"
 	deepField := "spec" + strings.Repeat(".tasks[0].compound.plan", maxCompoundDeep)
 	tests := []struct{ name, in, want string }{
 		{"no name", inline("{" + render + "}"), `Plan p: spec.tasks[0].name: is missing: write a name for needs and bindings to refer to [E5606]`},
@@ -219,6 +220,20 @@ func TestPlanErrors(t *testing.T) {
 			`Plan p: spec.defaults.retry.factor: is 0.5: write what each wait is multiplied by, at least 1 [E5704]`,
 			`Plan p: spec.defaults.retry.on[0]: unknown cause "timeout"; did you mean "Timeout"? (known: Timeout, Unavailable, Transient, Error) [E5704]`,
 			`Plan p: spec.defaults.retry.on[1]: unknown cause "x" (known: Timeout, Unavailable, Transient, Error) [E5704]`)},
+		{"no retry limit", plan("{defaults: {retry: {delay: -1s}}, tasks: [{name: a, retry: {}, " + render + "}, {name: b, retry: {limit: null}, " + render + "}, {name: c, retry: {limit: 0}, " + render + "}, {name: d, retry: null, " + render + "}]}"), lines(
+			`Plan p: spec.tasks[0].retry.limit: is missing: write how many attempts may follow the first, from 0 to 100 [E5606]`,
+			`Plan p: spec.tasks[1].retry.limit: is missing: write how many attempts may follow the first, from 0 to 100 [E5606]`,
+			`Plan p: spec.defaults.retry.limit: is missing: write how many attempts may follow the first, from 0 to 100 [E5606]`,
+			`Plan p: spec.defaults.retry.delay: is "-1s": write a time span such as 90s, 5m or 1h30m, or leave it out [E5704]`)},
+		{"statuses", plan("{}\nstatus: {phase: Ready, tasks: [{name: a, phase: Completed, attempts: 1}, {name: gone, phase: Nope}, {name: b, attempts: -1, tasks: [{name: c, phase: failed, attempts: 2147483648}]}]}"), lines(
+			`Plan p: status.phase: unknown phase "Ready" (known: Pending, Running, Suspended, Completed, Failed, Cancelled): write what it was before it was edited, or take it out`,
+			`Plan p: status.tasks[1].phase: unknown phase "Nope" (known: `+phases+`): write what it was before it was edited, or take it out`,
+			`Plan p: status.tasks[2].attempts: is -1: write how many attempts have failed, from 0 to 2147483647, or take it out`,
+			`Plan p: status.tasks[2].tasks[0].phase: unknown phase "failed"; did you mean "Failed"? (known: `+phases+`): write what it was before it was edited, or take it out`,
+			`Plan p: status.tasks[2].tasks[0].attempts: is 2147483648: write how many attempts have failed, from 0 to 2147483647, or take it out`)},
+		{"status of a task", "apiVersion: stoop.dev/v1alpha1\nkind: Task\nmetadata: {name: t}\nspec: {" + render + "}\nstatus: {phase: Done, attempts: -1}", lines(
+			`Task t: status.phase: unknown phase "Done" (known: `+phases+`): write what it was before it was edited, or take it out`,
+			`Task t: status.attempts: is -1: write how many attempts have failed, from 0 to 2147483647, or take it out`)},
 		{"keys", plan("{params: {a b: 1}, context: {a/b: c}, outputs: {'': 1, a.b: '{{x'}}"), lines(
 			`Plan p: spec.params[a b]: can't be referred to as {{plan.params.KEY}}: make the key of letters, digits, _ and -`,
 			`Plan p: spec.context[a/b]: can't be referred to as {{plan.context.KEY}}: make the key of letters, digits, _ and -`,
@@ -286,7 +301,13 @@ func TestTaskErrors(t *testing.T) {
 		{"priority", "{type: approve, priority: 2147483648}", "priority: is 2147483648: write a number from -2147483648 to 2147483647"},
 		{"class", "{type: approve, class: my_class}", `class: "my_class" is no type of task and ` + labelRule},
 		{"class that is a type", "{type: approve, class: llm_call}", ""},
-		{"times", "{type: approve, timeout: x, deadline: 0s, retry: {limit: -1}}", lines(
+		{"approve in time", "{type: approve, timeout: 5s, deadline: 1m, retry: {limit: 1}}", lines(
+			`retry: isn't for tasks of type approve, which wait for as long as it takes: take it out`,
+			`timeout: isn't for tasks of type approve, which wait for as long as it takes: take it out`,
+			`deadline: isn't for tasks of type approve, which wait for as long as it takes: take it out`)},
+		{"compound again", "{type: compound, compound: {planRef: p}, timeout: 5s, retry: {limit: 1}}", lines(
+			`retry: isn't for tasks of type compound: the tasks in its plan are tried again by themselves, give it to those (or to the plan's defaults)`)},
+		{"times", "{type: render, target: a, timeout: x, deadline: 0s, retry: {limit: -1}}", lines(
 			`timeout: is "x": write a time span such as 90s, 5m or 1h30m`,
 			`deadline: is "0s": write a time span such as 90s, 5m or 1h30m, or leave it out`,
 			`retry.limit: is -1: write how many attempts may follow the first, from 0 to 100 [E5704]`)},
@@ -388,7 +409,7 @@ func TestValidateBound(t *testing.T) {
 	bind := func(params map[string]any) string {
 		bound, err := s.Spec.Bind(func(b Binding) (any, error) { return b.In(map[string]any{"params": params}) })
 		require.NoError(t, err)
-		return withCodes(bound.ValidateBound(s.Ref(), "spec"))
+		return withCodes(bound.ValidateBound(s, "spec"))
 	}
 	assert.Equal(t, lines(
 		`Task t: spec.clone.upstreamRef.git.repo: is missing: write the repository's URL [E5606]`,

@@ -1,9 +1,15 @@
 package api
 
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
 // PlanStatus is what stoop says about a plan.
 type PlanStatus struct {
-	// Phase is Pending, Running, Suspended, Completed, Failed or Cancelled.
-	// Set by stoop.
+	// Phase is Running, Suspended, Completed, Failed or Cancelled. Set by stoop.
 	Phase string `yaml:"phase,omitempty"`
 	// Message says why, in words. Set by stoop.
 	Message string `yaml:"message,omitempty"`
@@ -27,7 +33,8 @@ type TaskStatus struct {
 	Code string `yaml:"code,omitempty"`
 	// Message says why the task is where it is. Set by stoop.
 	Message string `yaml:"message,omitempty"`
-	// Attempts is how many there were, of a task that failed. Set by stoop.
+	// Attempts is how many there were that failed, of a task that failed or waits
+	// for another. Set by stoop.
 	Attempts int `yaml:"attempts,omitempty"`
 	// Mock says that nothing was really done. Set by stoop.
 	Mock bool `yaml:"mock,omitempty"`
@@ -57,4 +64,37 @@ type Observed struct {
 	// Content is of the target after the run, of a task that runs whenever that
 	// changes (render, eval, tool_call).
 	Content string `yaml:"content,omitempty"`
+}
+
+// The phases that a status can be in; none is one too. That a plan is Pending stoop
+// never writes, but who makes plans may.
+var (
+	planPhases = []string{"Pending", "Running", "Suspended", "Completed", "Failed", "Cancelled"}
+	taskPhases = slices.Concat([]string{"Pending", "Ready", "Executing"}, ends)
+)
+
+// validate checks what a run would go on from, which somebody may have edited.
+func (s *PlanStatus) validate(p *problems, field string) {
+	validatePhase(p, field, s.Phase, planPhases)
+	validateStatuses(p, field, s.Tasks)
+}
+
+func (s *TaskStatus) validate(p *problems, field string) {
+	validatePhase(p, field, s.Phase, taskPhases)
+	if n := s.Attempts; n < 0 || n > math.MaxInt32 {
+		p.addf(field+".attempts", "is %d: write how many attempts have failed, from 0 to %d, or take it out", n, math.MaxInt32)
+	}
+	validateStatuses(p, field, s.Tasks)
+}
+
+func validateStatuses(p *problems, field string, tasks []InlineTaskStatus) {
+	for i := range tasks {
+		tasks[i].validate(p, field+".tasks["+strconv.Itoa(i)+"]")
+	}
+}
+
+func validatePhase(p *problems, field, phase string, known []string) {
+	if phase != "" && !slices.Contains(known, phase) {
+		p.addf(field+".phase", "unknown phase %s%s (known: %s): write what it was before it was edited, or take it out", quote(phase), didYouMean(phase, known), strings.Join(known, ", "))
+	}
 }

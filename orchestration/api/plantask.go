@@ -149,17 +149,20 @@ func (t *PlanTask) Validate() error {
 		}
 	}
 	t.Spec.validate(p, "spec", 1)
+	t.Status.validate(p, "status")
 	return p.err()
 }
 
-// ValidateBound checks what [TaskSpec.Bind] returned: all of the member that
-// the type names, in which a text {{...}} now is just that. ref and field are
+// ValidateBound checks what [TaskSpec.Bind] returned for a task: all of the member
+// that the type names, in which a text {{...}} now is just that. of and field are
 // the object that the task is in and where, such as "spec" or "spec.tasks[3]".
-func (s *TaskSpec) ValidateBound(ref *fn.ResourceRef, field string) error {
-	p := &problems{ref: *ref, coded: true}
-	if w := findWork(s.Type); w != nil && !w.member(s).IsNil() && s.Type != WorkCompound {
-		s.checkMember(p, field+"."+string(s.Type), 1)
+func (s *TaskSpec) ValidateBound(of Object, field string) error {
+	w := findWork(s.Type)
+	if w == nil || w.member(s).IsNil() || s.Type == WorkCompound {
+		return nil
 	}
+	p := &problems{ref: *of.Ref(), coded: true}
+	s.checkMember(p, field+"."+string(s.Type), 1)
 	return p.err()
 }
 
@@ -348,6 +351,19 @@ func (s *TaskSpec) validateFor(w *work, p *problems, field string) {
 	if !w.function && s.Resources != nil {
 		p.addf(field+".resources", "aren't for tasks of type %s: take them out (they are for %s)", w.name,
 			strings.Join(workNames(func(w *work) bool { return w.function }), ", "))
+	}
+	if s.Retry != nil && w.name == WorkCompound {
+		p.addf(field+".retry", "isn't for tasks of type compound: the tasks in its plan are tried again by themselves, give it to those (or to the plan's defaults)")
+	}
+	if w.name == WorkApprove {
+		for _, f := range []struct {
+			name string
+			set  bool
+		}{{"retry", s.Retry != nil}, {"timeout", s.Timeout != ""}, {"deadline", s.Deadline != ""}} {
+			if f.set {
+				p.addf(field+"."+f.name, "isn't for tasks of type approve, which wait for as long as it takes: take it out")
+			}
+		}
 	}
 	if len(s.Outputs) > 0 {
 		validateOutputs(p, field+".outputs", s.Outputs, w.function)

@@ -126,43 +126,38 @@ func (r *PackageRevisionResources) Record() map[string]string {
 }
 
 // digest is the SHA-256, in hex, of v as canonical JSON.
-func digest(v any) string {
-	sum := sha256.Sum256(canonical(v))
-	return hex.EncodeToString(sum[:])
+func digest(v any) string { return digestOf(canonical(v)) }
+
+func digestOf(canonical []byte) string {
+	sum := sha256.Sum256(canonical)
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], sum[:])
+	return string(text[:])
 }
 
 // canonical is v as JSON as [PackageRevision.TaskDigest] has it.
-func canonical(v any) []byte { return appendCanonical(nil, reflect.ValueOf(v)) }
+func canonical(v any) []byte { return appendCanonical(make([]byte, 0, 512), reflect.ValueOf(v)) }
 
 // appendCanonical appends a value of the kinds that [encode] knows.
 func appendCanonical(b []byte, v reflect.Value) []byte {
-	first := true
-	key := func(name string) {
-		if !first {
-			b = append(b, ',')
-		}
-		first = false
-		b = append(appendText(b, name), ':')
-	}
 	switch v.Kind() {
-	case reflect.Pointer, reflect.Interface:
+	case reflect.Pointer:
 		if !v.IsNil() {
 			return appendCanonical(b, v.Elem())
 		}
-	case reflect.Struct:
-		b = append(b, '{')
-		for _, f := range sortedFieldsOf(v.Type()) {
-			if fv := v.FieldByIndex(f.index); !isEmpty(fv) {
-				key(f.name)
-				b = appendCanonical(b, fv)
-			}
+	case reflect.Interface:
+		if !v.IsNil() {
+			return appendValue(b, v.Interface())
 		}
-		return append(b, '}')
+	case reflect.Struct:
+		return appendStruct(b, v, sortedFieldsOf(v.Type()))
 	case reflect.Map:
+		if m, ok := v.Interface().(map[string]any); ok {
+			return appendValue(b, m)
+		}
 		b = append(b, '{')
-		for _, k := range sortedKeysOf(v) {
-			key(k.String())
-			b = appendCanonical(b, v.MapIndex(k))
+		for i, k := range sortedKeysOf(v) {
+			b = appendCanonical(appendKey(b, k.String(), i == 0), v.MapIndex(k))
 		}
 		return append(b, '}')
 	case reflect.Slice:
@@ -184,6 +179,53 @@ func appendCanonical(b []byte, v reflect.Value) []byte {
 		return appendText(b, n.Value)
 	}
 	return append(b, n.Value...) // a number or boolean, which JSON writes alike
+}
+
+// appendStruct appends some fields of a struct.
+func appendStruct(b []byte, v reflect.Value, fields []field) []byte {
+	b = append(b, '{')
+	first := true
+	for i := range fields {
+		if fv := fields[i].of(v); !isEmpty(fv) {
+			b = appendKey(b, fields[i].name, first)
+			b, first = appendCanonical(b, fv), false
+		}
+	}
+	return append(b, '}')
+}
+
+// appendValue is appendCanonical for a value without a schema, whose usual types
+// are known without reflection.
+func appendValue(b []byte, v any) []byte {
+	switch v := v.(type) {
+	case string:
+		return appendText(b, v)
+	case map[string]any:
+		b = append(b, '{')
+		for i, k := range sortedKeys(v) {
+			b = appendValue(appendKey(b, k, i == 0), v[k])
+		}
+		return append(b, '}')
+	case []any:
+		b = append(b, '[')
+		for i, e := range v {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendValue(b, e)
+		}
+		return append(b, ']')
+	}
+	return appendCanonical(b, reflect.ValueOf(v))
+}
+
+// appendKey appends a key of an object, behind the comma that it needs unless it
+// is the first.
+func appendKey(b []byte, key string, first bool) []byte {
+	if !first {
+		b = append(b, ',')
+	}
+	return append(appendText(b, key), ':')
 }
 
 // appendText appends a string as JSON.

@@ -11,7 +11,7 @@ import (
 type RetryPolicy struct {
 	// Limit is how many attempts may follow the first, up to 100. Required; set
 	// by the user.
-	Limit int `yaml:"limit,omitempty"`
+	Limit int `yaml:"limit"`
 	// Delay is the wait before the second attempt. Default 1s; set by the user.
 	Delay Duration `yaml:"delay,omitempty"`
 	// Factor is what each wait is multiplied by to get the next, at least 1.
@@ -67,7 +67,10 @@ var causes = []string{CauseTimeout, CauseUnavailable, CauseTransient, CauseError
 const maxRetries = 100
 
 func (r *RetryPolicy) validate(p *problems, field string) {
-	if r.Limit < 0 || r.Limit > maxRetries {
+	switch {
+	case r.Limit == absent:
+		p.missing(field+".limit", "write how many attempts may follow the first, from 0 to %d", maxRetries)
+	case r.Limit < 0, r.Limit > maxRetries:
 		p.add(codeRetry, field+".limit", "is %d: write how many attempts may follow the first, from 0 to %d", r.Limit, maxRetries)
 	}
 	r.Delay.check(p, codeRetry, field, "delay", true)

@@ -6,11 +6,11 @@ import "time"
 type alarm struct {
 	when time.Time
 	ring func()
-	seq  int // the order in which alarms of the same time were set
-	pos  int // among all that are set, -1 when it isn't
+	seq  int   // the order in which alarms of the same time were set
+	pos  int32 // among all that are set, -1 when it isn't
 }
 
-func (a *alarm) place() *int { return &a.pos }
+func (a *alarm) place() *int32 { return &a.pos }
 
 func (a *alarm) before(b *alarm) bool {
 	if !a.when.Equal(b.when) {

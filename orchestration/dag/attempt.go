@@ -20,6 +20,7 @@ type result struct {
 	Result
 	err error
 	cut error // why its context was done when it returned, nil if it wasn't
+	off bool  // it ended its goroutine
 }
 
 // begin starts a step that has got its slots.
@@ -31,7 +32,7 @@ func (r *run) begin(n *node) {
 	}
 	n.attempts++
 	n.tried = time.Now()
-	if n.attempts == 1 {
+	if n.began.IsZero() {
 		n.began = n.tried
 		if n.step.Deadline > 0 {
 			n.deadline = n.tried.Add(n.step.Deadline)
@@ -39,20 +40,24 @@ func (r *run) begin(n *node) {
 	}
 	r.stats.Executed++
 	r.move(n, Executing, note{})
-	in, err := n.gatherInputs()
-	if err == nil && !n.deadline.IsZero() && !n.tried.Before(n.deadline) {
-		err = n.timeout(errDeadline) // it passed while the step waited for a slot
+	var err error
+	if !n.deadline.IsZero() && !n.tried.Before(n.deadline) {
+		err = n.timeout(errDeadline, 0) // it passed while the step waited for a slot
 	}
 	until := sooner(n.deadline, n.tried, n.step.Timeout)
+	if err == nil && n.compound() {
+		var in Inputs
+		in, err = n.gatherInputs(n.attempts)
+		n.inputs = &in
+	}
 	switch {
 	case err != nil:
 		r.lanes.release(n.lane)
 		r.failed(n, err)
 	case n.compound():
-		n.inputs = new(in)
 		r.open(n.inner, n.tried, until)
 	default:
-		r.launch(n, in, until)
+		r.launch(n, until)
 	}
 }
 
@@ -70,81 +75,127 @@ func sooner(until, start time.Time, limit time.Duration) time.Time {
 
 // launch calls the step's Do on a goroutine that has nothing else to do, and
 // tells it to stop at the time until, if that isn't zero.
-func (r *run) launch(n *node, in Inputs, until time.Time) {
-	n.ctx, n.cancel = context.WithCancelCause(r.ctx)
-	n.stopping = false
+func (r *run) launch(n *node, until time.Time) {
+	a := r.attempt(n)
+	a.ctx, a.cancel = context.WithCancelCause(r.ctx)
 	r.running++
 	if !until.IsZero() {
-		n.limit = until.Sub(n.tried)
+		a.limit = until.Sub(n.tried)
 		why := errTimeout
 		if until.Equal(n.deadline) {
 			why = errDeadline
 		}
-		r.alarms.at(&n.alarm, until, func() { r.stop(n, why) })
+		r.alarms.at(&a.alarm, until, func() { r.stop(n, why) })
 	}
 	if r.interrupt != nil {
 		r.stop(n, r.interrupt)
 	}
-	c := call{n.ctx, n, in}
-	select {
-	case r.calls <- c:
-	default:
-		go r.serve(c)
+	r.hand(call{a.ctx, n, n.attempts})
+}
+
+// attempt gives a step what its next attempt takes.
+func (r *run) attempt(n *node) *attempt {
+	if n.attempt == nil {
+		if last := len(r.spare) - 1; last >= 0 {
+			n.attempt, r.spare = r.spare[last], r.spare[:last]
+		} else {
+			n.attempt = &attempt{alarm: alarm{pos: -1}}
+		}
 	}
+	return n.attempt
+}
+
+// discharge takes that away again. Few are ever in use, of however many steps.
+func (r *run) discharge(n *node) {
+	a := n.attempt
+	n.attempt = nil
+	r.alarms.off(&a.alarm)
+	*a = attempt{alarm: alarm{pos: -1}}
+	r.spare = append(r.spare, a)
+}
+
+// hand gives a call to a goroutine that has nothing to do or will soon, to a new
+// one if there is none: attempts that never return keep theirs.
+func (r *run) hand(c call) {
+	r.busy++
+	if r.busy <= r.servers {
+		select {
+		case r.calls <- c:
+			return
+		default:
+		}
+	}
+	r.servers++
+	go r.serve(c)
 }
 
 // call is what a goroutine has to do for an attempt.
 type call struct {
-	ctx  context.Context
-	node *node
-	in   Inputs
+	ctx     context.Context
+	node    *node
+	attempt int
 }
 
 // serve is all that happens outside the coordinator: one attempt after another,
 // whose stack has grown as far as they need.
 func (r *run) serve(c call) {
-	for {
-		r.work(c.ctx, c.node, c.in)
-		select {
-		case c = <-r.calls:
-		case <-r.done:
-			return
-		}
+	r.work(c)
+	for c := range r.calls {
+		r.work(c)
 	}
 }
 
 // work carries out one attempt.
-func (r *run) work(ctx context.Context, n *node, in Inputs) {
-	res := result{node: n, err: &Error{Code: Dispatch, Text: "the step ended its goroutine"}}
+func (r *run) work(c call) {
+	res := result{node: c.node, off: true, err: &Error{Code: Dispatch, Text: "the step ended its goroutine"}}
 	defer func() {
 		if p := recover(); p != nil {
+			res.off = false
 			res.err = &Error{Code: Dispatch, Text: fmt.Sprintf("the step panicked: %v", p)}
 		}
-		res.cut = context.Cause(ctx)
+		res.cut = context.Cause(c.ctx)
+		select {
+		case r.results <- res:
+			return
+		default:
+		}
 		select {
 		case r.results <- res:
 		case <-r.done:
 		}
 	}()
-	res.Result, res.err = n.step.Do(ctx, in)
+	if in, err := c.node.inputsOf(c.attempt); err != nil {
+		res.err = err
+	} else {
+		res.Result, res.err = c.node.step.Do(c.ctx, in)
+	}
+	res.off = false
 }
 
 // receive takes the result of an attempt.
 func (r *run) receive(res result) {
 	n := res.node
-	if n.stuck { // all is decided; what counts is that it's gone
-		n.stuck = false
-		r.lanes.release(n.lane)
+	r.busy--
+	if res.off {
+		r.servers--
+	}
+	stuck, limit, last := n.attempt.stuck, n.attempt.limit, n.attempt.last
+	n.attempt.cancel(nil)
+	r.discharge(n)
+	r.lanes.release(n.lane)
+	if stuck { // all is decided; what counts is that it's gone
 		return
 	}
 	r.running--
-	r.alarms.off(&n.alarm)
-	n.cancel(nil)
-	r.lanes.release(n.lane)
-	n.ctx, n.cancel = nil, nil // a run of many steps is not to keep them all
 	switch {
+	case res.err != nil && res.cut == nil && isHeld(res.err):
+		r.hold(n, res.err.Error())
 	case res.cut == errTimeout || res.cut == errDeadline:
-		r.failed(n, n.timeout(res.cut))
+		err := n.timeout(res.cut, limit)
+		if res.cut == errDeadline {
+			err.Err = last // the clock doesn't say what went wrong before
+		}
+		r.failed(n, err)
 	case res.err == nil:
 		r.completed(n, res.Result)
 	case res.cut != nil:
@@ -156,22 +207,23 @@ func (r *run) receive(res result) {
 
 // stop tells an attempt to return, and gives it the time of grace to do so.
 func (r *run) stop(n *node, why error) {
-	if n.stopping {
+	a := n.attempt
+	if a.stopping {
 		return
 	}
-	n.stopping = true
-	n.cancel(why)
-	r.alarms.at(&n.alarm, time.Now().Add(r.opts.Grace), func() { r.abandon(n) })
+	a.stopping = true
+	a.cancel(why)
+	r.alarms.at(&a.alarm, time.Now().Add(r.opts.Grace), func() { r.abandon(n) })
 }
 
 // abandon goes on without an attempt that hasn't returned in time. There is no
 // other one: two at a time might do harm.
 func (r *run) abandon(n *node) {
 	r.running--
-	n.stuck = true
-	cut := context.Cause(n.ctx)
+	n.attempt.stuck = true
+	cut := context.Cause(n.attempt.ctx)
 	if cut == errTimeout || cut == errDeadline {
-		err := n.timeout(cut)
+		err := n.timeout(cut, n.attempt.limit)
 		err.Text += fmt.Sprintf(", and hasn't returned %s after that", r.opts.Grace)
 		r.conclude(n, err)
 		return
@@ -181,11 +233,11 @@ func (r *run) abandon(n *node) {
 
 // timeout is the error of an attempt whose context was done because its time was
 // up.
-func (n *node) timeout(cut error) *Error {
+func (n *node) timeout(cut error, limit time.Duration) *Error {
 	if cut == errDeadline {
 		return &Error{Code: TimedOut, Text: fmt.Sprintf("not done within its deadline of %s", n.step.Deadline)}
 	}
-	return &Error{Code: TimedOut, Text: fmt.Sprintf("timed out after %s", n.limit)}
+	return &Error{Code: TimedOut, Text: fmt.Sprintf("timed out after %s", limit)}
 }
 
 // gather ends a step when all the steps inside it have ended.
@@ -207,14 +259,46 @@ func (r *run) gather(n *node) {
 		r.completed(n, Result{})
 		return
 	}
+	r.launch(n, s.deadline)
+}
+
+// inputsOf are the inputs of an attempt at the step itself: of a compound, when
+// all the steps inside have completed.
+func (n *node) inputsOf(attempt int) (Inputs, error) {
+	if !n.compound() {
+		return n.gatherInputs(attempt)
+	}
 	in := *n.inputs // those inside may still look at the original
-	in.Inner = make(map[string]Outputs, len(s.nodes))
-	for i := range s.nodes {
-		if c := &s.nodes[i]; c.state == Completed {
+	in.Inner = make(map[string]Outputs, len(n.inner.nodes))
+	for i := range n.inner.nodes {
+		if c := &n.inner.nodes[i]; c.state == Completed {
 			in.Inner[c.step.Name] = c.outputs
 		}
 	}
-	r.launch(n, in, s.deadline)
+	return in, nil
+}
+
+// heldError is Held's.
+type heldError struct{ reason string }
+
+func (e *heldError) Error() string { return e.reason }
+
+// Held makes an error by which a Do says that its step has to wait for somebody
+// outside, and why. Nothing was attempted.
+func Held(reason string) error { return &heldError{reason} }
+
+func isHeld(err error) bool {
+	var held *heldError
+	return errors.As(err, &held)
+}
+
+// hold leaves a step to another run.
+func (r *run) hold(n *node, reason string) {
+	n.attempts--
+	r.stats.Executed--
+	n.held = true
+	r.move(n, Pending, note{})
+	r.move(n, Ready, note{reason: reason})
 }
 
 // completed ends a step that did its work.
@@ -233,6 +317,7 @@ func (r *run) interrupted(n *node, why error) {
 	elapsed := time.Since(n.tried)
 	if errors.Is(why, ErrSuspend) {
 		r.move(n, Pending, note{reason: "interrupted by the suspension of the run", elapsed: elapsed})
+		n.attempts-- // it hasn't failed
 		return
 	}
 	r.move(n, Cancelled, note{code: CancelledRun, reason: why.Error(), elapsed: elapsed})
@@ -252,14 +337,19 @@ func (r *run) failed(n *node, err error) {
 	wait := policy.wait(n.attempts, err)
 	again := time.Now().Add(wait)
 	if !n.deadline.IsZero() && !again.Before(n.deadline) {
-		r.conclude(n, &Error{Code: TimedOut, Text: fmt.Sprintf("no time for another attempt within its deadline of %s", n.step.Deadline), Err: err})
+		if codeOf(err) != TimedOut || time.Now().Before(n.deadline) {
+			err = &Error{Code: TimedOut, Text: fmt.Sprintf("no time for another attempt within its deadline of %s", n.step.Deadline), Err: err}
+		}
+		r.conclude(n, err)
 		return
 	}
 	r.stats.Retried++
 	r.retrying++
 	r.move(n, Pending, note{code: codeOf(err), reason: fmt.Sprintf("attempt %d of %d failed, the next is in %s", n.attempts, policy.Limit+1, wait),
 		err: err, elapsed: time.Since(n.tried)})
-	r.alarms.at(&n.alarm, again, func() {
+	a := r.attempt(n)
+	a.last = err
+	r.alarms.at(&a.alarm, again, func() {
 		r.retrying--
 		r.queue(n)
 	})

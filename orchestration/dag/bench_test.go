@@ -24,8 +24,8 @@ func manySteps(n int, step dag.Step) []dag.Step {
 		steps[i].Name = fmt.Sprint("s", i)
 		steps[i].Do = func(_ context.Context, in dag.Inputs) (dag.Result, error) {
 			sum := 1
-			for _, out := range in.Needs {
-				sum += out["n"].(int) & 0xffff
+			for _, need := range steps[i].Needs {
+				sum += in.Of(need.Step)["n"].(int) & 0xffff
 			}
 			return dag.Result{Outputs: dag.Outputs{"n": sum}}, nil
 		}

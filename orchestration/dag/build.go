@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // Validate returns all that is wrong with a graph and those inside it, each an
@@ -14,6 +15,21 @@ import (
 func Validate(g *Graph) error {
 	_, err := build(g)
 	return err
+}
+
+// Prepared is a graph that was found good. It can be run once.
+type Prepared struct {
+	plan *plan
+	used atomic.Bool
+}
+
+// Prepare makes a graph ready to be run. The error is Validate's.
+func Prepare(g *Graph) (*Prepared, error) {
+	p, err := build(g)
+	if err != nil {
+		return nil, err
+	}
+	return &Prepared{plan: p}, nil
 }
 
 // builder makes scopes of graphs and collects what is wrong with them.
@@ -61,11 +77,13 @@ func (b *builder) scope(g *Graph, parent *node, depth int) *scope {
 	}
 	b.limits(s)
 	s.nodes = make([]node, len(g.Steps))
+	positions := make([]int32, len(g.Steps))
 	s.names = make(map[string]*node, len(g.Steps))
 	for i := range s.nodes {
 		n, step := &s.nodes[i], &g.Steps[i]
-		n.step, n.scope, n.index, n.pos, n.alarm.pos = step, s, len(b.nodes), -1, -1
-		n.path, n.priority = step.Name, int64(step.Priority)
+		n.step, n.scope, n.index, n.pos = step, s, int32(len(b.nodes)), &positions[i]
+		*n.pos = -1
+		n.path, n.priority, n.held, n.attempts = step.Name, int64(step.Priority), step.Hold != "", step.Attempts
 		if parent != nil {
 			n.path = parent.path + "/" + step.Name
 			n.priority += parent.priority
@@ -156,6 +174,9 @@ func (b *builder) check(n *node) {
 	case strings.Contains(s.Name, "/"):
 		b.fail(BadGraph, n.path, "the name has a slash")
 	}
+	if s.Attempts < 0 {
+		b.fail(BadGraph, n.path, "attempts is negative")
+	}
 	if s.Timeout < 0 {
 		b.fail(BadGraph, n.path, "timeout is negative")
 	}
@@ -197,11 +218,13 @@ func (b *builder) connect(s *scope) {
 			case p.scope != s: // it has ended before the scope is opened
 				b.checkNeed(n, p, need)
 				needs = append(needs, p)
+				n.toJudge = true
 			case p.step.Finally && !n.step.Finally:
 				b.fail(BadNeed, n.path, "needs %s, a finally step: those start when all others have ended", need.Step)
 			default:
 				b.checkNeed(n, p, need)
 				needs = append(needs, p)
+				n.toJudge = n.toJudge || need.On != nil
 				p.waiting++ // counts its dependents for now
 			}
 		}
@@ -343,7 +366,7 @@ func chain(cycle []*node) string {
 // setRanks gives every step the number of steps that come after it one after
 // another, itself included; after is that number for what follows the scope. It
 // returns the largest.
-func (s *scope) setRanks(after int) int {
+func (s *scope) setRanks(after int32) int32 {
 	top := after
 	for i := len(s.order) - 1; i >= 0; i-- {
 		n := s.order[i]

@@ -74,11 +74,11 @@ func (r *run) withdraw(n *node, why string) {
 	if n.state != Pending && n.state != Ready {
 		return
 	}
-	if n.pos >= 0 {
+	if *n.pos >= 0 {
 		r.lanes.remove(n)
 	}
-	if n.alarm.pos >= 0 {
-		r.alarms.off(&n.alarm)
+	if n.attempt != nil && n.attempt.alarm.pos >= 0 {
+		r.discharge(n)
 		r.retrying--
 	}
 	r.move(n, Cancelled, note{code: CancelledRun, reason: why})
@@ -98,6 +98,6 @@ func (r *run) halt(s *scope, failed *node) {
 // limitFinally gives the finally steps of a scope that is cut short their time.
 func (r *run) limitFinally(s *scope) {
 	r.alarms.at(&s.alarm, time.Now().Add(r.opts.FinallyTime), func() {
-		r.cut(s, &Error{Code: CancelledRun, Text: fmt.Sprintf("finally steps not done within %s", r.opts.FinallyTime)}, true)
+		r.cut(s, &Error{Code: CancelledRun, Text: fmt.Sprintf("what runs finally wasn't done within %s", r.opts.FinallyTime)}, true)
 	})
 }

@@ -6,7 +6,7 @@
 //
 //	Pending ──▶ Ready ──▶ Executing ──▶ Completed
 //	   │          │          ├────────▶ Failed
-//	   │          │          ├────────▶ Pending     a retry, or interrupted by a suspension
+//	   │          │          ├────────▶ Pending     a retry, held by its Do, or interrupted by a suspension
 //	   │          │          └────────▶ Cancelled
 //	   │          ├──▶ Completed        a gate: a step that does nothing
 //	   │          └──▶ Cancelled

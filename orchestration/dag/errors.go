@@ -35,16 +35,22 @@ type Error struct {
 	Err  error  // the cause; nil: there is none beside the text
 }
 
-// Error is step, text and cause in one line; the code is not in it.
-func (e *Error) Error() string {
+// Error is the step's path, text and cause in one line; the code is not in it. Of steps
+// inside one another the innermost is named: its path says the others. Behind a
+// text that lists steps the one of them that it goes on with is named too.
+func (e *Error) Error() string { return e.say(!e.ofInner()) }
+
+func (e *Error) say(step bool) string {
 	parts := make([]string, 0, 3)
-	if e.Step != "" {
-		parts = append(parts, "step "+e.Step)
+	if step && e.Step != "" {
+		parts = append(parts, e.Step)
 	}
 	if e.Text != "" {
 		parts = append(parts, e.Text)
 	}
-	if e.Err != nil {
+	if in, ok := e.Err.(*Error); ok && e.Text != "" {
+		parts = append(parts, in.say(true))
+	} else if e.Err != nil {
 		parts = append(parts, e.Err.Error())
 	}
 	return strings.Join(parts, ": ")
@@ -52,6 +58,16 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// ofInner says whether the cause is an error of a step inside the one it is about.
+func (e *Error) ofInner() bool {
+	for in, ok := e.Err.(*Error); ok; in, ok = in.Err.(*Error) {
+		if strings.HasPrefix(in.Step, e.Step+"/") {
+			return true
+		}
+	}
+	return false
+}
 
 // codeOf is the code err carries, Orchestration if it has none.
 func codeOf(err error) Code {

@@ -32,11 +32,13 @@ type Step struct {
 	// Name is unique in the graph and has no slash: the path of a step inside a
 	// step is outer/inner.
 	Name string
+	// Of is whose step it is, for who looks at its events and report.
+	Of any
 	// Needs are the steps that have to end before this one begins.
 	Needs []Need
 	// Do does the work. It is called on a goroutine of its own and is to return
 	// soon after its context is done; context.Cause says why it is done. A panic
-	// fails the step.
+	// fails the step. An error made by [Held] leaves the step as Hold does.
 	Do func(context.Context, Inputs) (Result, error)
 	// Graph is run in place of the step, which completes when all of it has.
 	// Do is then called once, at the end, to make the step's outputs.
@@ -44,6 +46,9 @@ type Step struct {
 	// Hold is why the step isn't started though it is ready, such as an approval
 	// that is missing. Empty: nothing holds it.
 	Hold string
+	// Attempts is how many attempts earlier runs have made that failed. They
+	// count for Retry.
+	Attempts int
 	// Finally steps start when all others of their graph have ended, however
 	// that was, also after a cancellation.
 	Finally bool
@@ -114,17 +119,36 @@ type Outputs map[string]any
 
 // Inputs are what a step gets.
 type Inputs struct {
-	// Attempt counts from 1.
+	// Attempt counts from 1, the attempts of earlier runs included.
 	Attempt int
-	// Needs has the outputs of every needed step that completed, by its name,
-	// with defaults put in where a Data need has one and there is no output.
-	Needs map[string]Outputs
 	// Outer are the inputs of the step whose graph this one is in; nil in the
 	// graph given to Run.
 	Outer *Inputs
 	// Inner has the outputs of the steps inside by their names, when this is
 	// a step with a Graph.
 	Inner map[string]Outputs
+
+	step   *node              // whose needs are looked through
+	byName map[string]Outputs // in place of that, where it isn't nil
+}
+
+// InputsOf are inputs with the given outputs of needed steps.
+func InputsOf(needs map[string]Outputs, outer *Inputs) Inputs {
+	return Inputs{byName: needs, Outer: outer}
+}
+
+// Of returns the outputs of a needed step that completed, nil for any other,
+// with defaults put in where a Data need has one and there is no output.
+func (in Inputs) Of(step string) Outputs {
+	if in.byName != nil || in.step == nil {
+		return in.byName[step]
+	}
+	for i := range in.step.needs {
+		if in.step.step.Needs[i].Step == step {
+			return in.step.needs[i].outputs
+		}
+	}
+	return nil
 }
 
 // Result is what came of one attempt that succeeded.

@@ -47,20 +47,18 @@ func (need *Need) judge(end State) State {
 	return Blocked
 }
 
-// gatherInputs makes the inputs of the step's next attempt.
-func (n *node) gatherInputs() (Inputs, error) {
-	in := Inputs{Attempt: n.attempts}
+// fewNeeds are as many as are found faster one after another than in a map.
+const fewNeeds = 8
+
+// gatherInputs makes the inputs of an attempt. It is no work for the coordinator:
+// the steps that are needed have ended, and nothing of them changes.
+func (n *node) gatherInputs(attempt int) (Inputs, error) {
+	in := Inputs{Attempt: attempt, step: n}
 	if outer := n.scope.parent; outer != nil {
 		in.Outer = outer.inputs
 	}
-	if len(n.needs) == 0 {
-		return in, nil
-	}
-	in.Needs = make(map[string]Outputs, len(n.needs))
-	for i, p := range n.needs {
-		if p.state == Completed {
-			in.Needs[n.step.Needs[i].Step] = p.outputs
-		}
+	if len(n.needs) > fewNeeds {
+		in.byName = n.outputsByName()
 	}
 	var own map[string]bool // the outputs that are a copy with defaults
 	for i, p := range n.needs {
@@ -78,15 +76,28 @@ func (n *node) gatherInputs() (Inputs, error) {
 		if need.Default == nil {
 			continue // whoever wants it has a default of its own
 		}
+		if in.byName == nil {
+			in.byName = n.outputsByName()
+		}
 		if !own[need.Step] {
 			if own == nil {
 				own = map[string]bool{}
 			}
 			own[need.Step] = true
-			in.Needs[need.Step] = make(Outputs, len(p.outputs)+1)
-			maps.Copy(in.Needs[need.Step], p.outputs)
+			in.byName[need.Step] = make(Outputs, len(p.outputs)+1)
+			maps.Copy(in.byName[need.Step], p.outputs)
 		}
-		in.Needs[need.Step][need.Key] = need.Default
+		in.byName[need.Step][need.Key] = need.Default
 	}
 	return in, nil
+}
+
+func (n *node) outputsByName() map[string]Outputs {
+	all := make(map[string]Outputs, len(n.needs))
+	for i, p := range n.needs {
+		if p.state == Completed {
+			all[n.step.Needs[i].Step] = p.outputs
+		}
+	}
+	return all
 }

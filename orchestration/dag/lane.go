@@ -12,13 +12,34 @@ func (l *limiter) full() bool { return l.used >= l.max }
 // has any, it is among the lanes that may start one, or parked at a limit.
 type lane struct {
 	limits []*limiter
-	steps  queue[*node]
+	steps  queue[ready]
 	at     *limiter // where it is parked, nil when it isn't
-	pos    int
+	pos    int32
 }
 
 func (l *lane) before(other *lane) bool { return l.steps.first().before(other.steps.first()) }
-func (l *lane) place() *int             { return &l.pos }
+func (l *lane) place() *int32           { return &l.pos }
+
+// ready is a step that can be started, beside all that decides which one is
+// first: to look at each of many nodes would take most of the time.
+type ready struct {
+	node        *node
+	pos         *int32
+	priority    int64
+	rank, index int32
+}
+
+func (r ready) place() *int32 { return r.pos }
+
+func (r ready) before(other ready) bool {
+	if r.priority != other.priority {
+		return r.priority > other.priority
+	}
+	if r.rank != other.rank {
+		return r.rank > other.rank
+	}
+	return r.index < other.index
+}
 
 // lanes is what the coordinator may start next.
 type lanes struct {
@@ -37,7 +58,7 @@ func (q *lanes) home(l *lane) *queue[*lane] {
 // push puts a step that became ready into its lane.
 func (q *lanes) push(n *node) {
 	l := n.lane
-	l.steps.add(n)
+	l.steps.add(n.ready())
 	q.queued++
 	switch {
 	case l.steps.len() == 1:
@@ -61,7 +82,7 @@ func (q *lanes) next() *node {
 			q.wake(l) // the slots of its other limits are for somebody else
 			continue
 		}
-		n := l.steps.first()
+		n := l.steps.first().node
 		q.take(n)
 		for _, lim := range l.limits {
 			lim.used++
@@ -79,7 +100,7 @@ func (q *lanes) remove(n *node) {
 
 func (q *lanes) take(n *node) {
 	l := n.lane
-	l.steps.remove(n)
+	l.steps.remove(n.ready())
 	q.queued--
 	if l.steps.len() > 0 {
 		q.home(l).fix(l)

@@ -30,7 +30,7 @@ func TestLanesModel(t *testing.T) {
 		for i := range rapid.IntRange(50, 300).Draw(t, "operations") {
 			switch op := rapid.IntRange(0, 11).Draw(t, "operation"); {
 			case op < 4:
-				n := &node{index: i, pos: -1, priority: int64(rapid.IntRange(0, 5).Draw(t, "priority")), lane: rapid.SampledFrom(all).Draw(t, "lane")}
+				n := &node{index: int32(i), pos: new(int32(-1)), priority: int64(rapid.IntRange(0, 5).Draw(t, "priority")), lane: rapid.SampledFrom(all).Draw(t, "lane")}
 				q.push(n)
 				queued = append(queued, n)
 			case op < 7 && len(running) > 0:
@@ -44,7 +44,7 @@ func TestLanesModel(t *testing.T) {
 			default:
 				var want *node
 				for _, n := range queued {
-					if n.lane.fullLimit() == nil && (want == nil || n.before(want)) {
+					if n.lane.fullLimit() == nil && (want == nil || n.ready().before(want.ready())) {
 						want = n
 					}
 				}

@@ -5,55 +5,53 @@ import (
 	"time"
 )
 
-// node is a step in its place. What stands below the line changes while it runs
-// and is the coordinator's alone.
+// node is a step in its place. What changes while it runs is the coordinator's
+// alone, but for what a step that has ended hands on. The fields that are looked
+// at when another step ends come first: those of many steps are never at hand.
 type node struct {
-	step       *Step
-	path       string
-	index      int // among all steps, as declared
-	scope      *scope
-	inner      *scope // of a step with a Graph
-	lane       *lane
-	needs      []*node // as in step.Needs
-	dependents []*node // once for each need
-	priority   int64
-	rank       int // see setRanks
-
-	// ----
-
 	state    State
-	why      note // of the state
-	pos      int  // in its lane, -1 when it isn't queued
-	waiting  int  // needs that haven't ended
+	held     bool   // by step.Hold, or by what its Do said
+	toJudge  bool   // whether its needs are met can't be told by their number
+	waiting  int32  // needs that haven't ended
+	pos      *int32 // in its lane, -1 when it isn't queued; apart from the node, of which a move in the lane needs nothing else
+	index    int32  // among all steps, as declared
+	rank     int32  // see setRanks
 	attempts int
+	priority int64
+	step     *Step
+	lane     *lane
+	needs    []*node // as in step.Needs
+	outputs  Outputs
+
+	dependents []*node // once for each need
+	path       string
+	scope      *scope
+	inner      *scope  // of a step with a Graph
+	inputs     *Inputs // of a compound
+
+	why      *note     // of the state; nil: there is nothing to say
 	began    time.Time // the first attempt
 	tried    time.Time // the last attempt
 	deadline time.Time // zero: none
 	took     time.Duration
-	ctx      context.Context // of the last attempt
+	attempt  *attempt // nil unless one is at work, or to be waited for
+
+	tail   *node // see longest
+	length time.Duration
+}
+
+func (n *node) ready() ready { return ready{n, n.pos, n.priority, n.rank, n.index} }
+
+// attempt is what has to be known of the attempt that a step makes, or waits for.
+type attempt struct {
+	ctx      context.Context
 	cancel   context.CancelCauseFunc
-	limit    time.Duration // of the last attempt
-	stopping bool          // the last attempt was told to stop
-	alarm    alarm         // for the next attempt, or to stop or abandon the last one
-	stuck    bool          // the last attempt never returned
-	inputs   *Inputs       // of a compound
-	outputs  Outputs
-	tail     *node // see longest
-	length   time.Duration
+	limit    time.Duration
+	alarm    alarm // for its beginning, or to stop or abandon it
+	stopping bool  // it was told to stop
+	stuck    bool  // it didn't return in time
+	last     error // of the attempt before, nil for the first
 }
-
-// before says which of two ready steps starts first.
-func (n *node) before(m *node) bool {
-	if n.priority != m.priority {
-		return n.priority > m.priority
-	}
-	if n.rank != m.rank {
-		return n.rank > m.rank
-	}
-	return n.index < m.index
-}
-
-func (n *node) place() *int { return &n.pos }
 
 // compound says whether the step is a graph.
 func (n *node) compound() bool { return n.inner != nil }
@@ -88,7 +86,7 @@ type scope struct {
 	lanes    map[string]*lane
 	names    map[string]*node // while it is built
 
-	// ----
+	// what changes while it runs
 
 	begun    bool
 	open     bool   // it has begun and not ended

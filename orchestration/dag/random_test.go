@@ -95,14 +95,14 @@ func drawGraph(t *rapid.T, depth int) *randomGraph {
 
 // withDelays returns the graph with functions that do as scripted, after delays
 // that depend on the schedule.
-func (g *randomGraph) withDelays(schedule, prefix string) *dag.Graph {
+func (g *randomGraph) withDelays(schedule, prefix string, outer []dag.Need) *dag.Graph {
 	out := g.graph
 	out.Steps = slices.Clone(g.graph.Steps)
 	for i := range out.Steps {
 		s := &out.Steps[i]
 		path, does := prefix+s.Name, g.scripts[i]
 		if g.inner[i] != nil {
-			s.Graph = g.inner[i].withDelays(schedule, path+"/")
+			s.Graph = g.inner[i].withDelays(schedule, path+"/", s.Needs)
 			s.Do = func(_ context.Context, in dag.Inputs) (dag.Result, error) {
 				return dag.Result{Outputs: dag.Outputs{"k": total(in.Inner)}}, nil
 			}
@@ -112,15 +112,20 @@ func (g *randomGraph) withDelays(schedule, prefix string) *dag.Graph {
 			h := fnv.New32a()
 			fmt.Fprint(h, schedule, path, in.Attempt)
 			time.Sleep(time.Duration(h.Sum32()%5000) * time.Millisecond)
-			sum := total(in.Needs)
-			if in.Outer != nil {
-				sum += total(in.Outer.Needs)
-			}
+			sum := total(needed(&in, s.Needs)) + total(needed(in.Outer, outer))
 			out, err := does.attempt(path, in.Attempt, sum)
 			return dag.Result{Outputs: out}, err
 		}
 	}
 	return &out
+}
+
+func needed(in *dag.Inputs, needs []dag.Need) map[string]dag.Outputs {
+	outputs := map[string]dag.Outputs{}
+	for _, n := range needs {
+		outputs[n.Step] = in.Of(n.Step)
+	}
+	return outputs
 }
 
 func total(outputs map[string]dag.Outputs) int {
@@ -235,7 +240,7 @@ func TestScheduleNeverMatters(t *testing.T) {
 		failed := g.expect("", nil, want)
 		for _, schedule := range []string{"a", "b", "c"} {
 			var r ran
-			graph := g.withDelays(schedule, "")
+			graph := g.withDelays(schedule, "", nil)
 			if schedule == "c" {
 				graph.Parallel = 1024
 			}
@@ -340,7 +345,7 @@ func checkFinally(t require.TestingT, g *randomGraph, prefix string, events []da
 // soon, with every step accounted for.
 func TestCutAtAnyMoment(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		graph := drawGraph(rt, 2).withDelays("a", "")
+		graph := drawGraph(rt, 2).withDelays("a", "", nil)
 		graph.FailFast = rapid.Bool().Draw(rt, "failfast")
 		moment := time.Duration(rapid.IntRange(0, 20_000).Draw(rt, "moment")) * time.Millisecond
 		how := rapid.IntRange(0, 4).Draw(rt, "how")
@@ -368,7 +373,7 @@ func TestCutAtAnyMoment(t *testing.T) {
 		require.Empty(rt, r.Stuck)
 		for _, s := range r.Steps {
 			require.NotEqual(rt, dag.Executing, s.State)
-			if r.Phase != dag.PlanSuspended {
+			if r.Phase != dag.RunSuspended {
 				require.True(rt, s.State.Ended(), "%s is %s in a run that is %s", s.Step, s.State, r.Phase)
 			}
 		}

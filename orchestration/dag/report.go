@@ -10,8 +10,9 @@ type Event struct {
 	Seq      int           // counts from 1 without gaps
 	At       time.Duration // since the run began
 	Step     string        // the path of the step
+	Of       any           // as in the step
 	From, To State
-	Attempt  int           // how many attempts have begun
+	Attempt  int           // how many attempts have begun, those of earlier runs included
 	Elapsed  time.Duration // of the attempt that ended with this change, else 0
 	Code     Code          // of Err, or of a cancellation
 	Reason   string        // in words, why; may be empty
@@ -39,8 +40,9 @@ type Report struct {
 // StepReport is what came of one step.
 type StepReport struct {
 	Step     string // its path
+	Of       any    // as in the step
 	State    State
-	Attempts int
+	Attempts int     // those of earlier runs included
 	Outputs  Outputs // of a step that completed
 	Code     Code    // of Err, or of a cancellation
 	Err      error   // of a step that failed
@@ -83,8 +85,11 @@ func share(n, of int) float64 {
 func (r *run) report(phase Phase) *Report {
 	rep := &Report{Phase: phase, Stats: r.stats, Elapsed: time.Since(r.start), Steps: make([]StepReport, len(r.nodes))}
 	for i, n := range r.nodes {
-		s := StepReport{Step: n.path, State: n.state, Attempts: n.attempts, Outputs: n.outputs,
-			Code: n.why.code, Err: n.why.err, Reason: n.why.reason, Clean: n.why.clean, Elapsed: n.took}
+		s := &rep.Steps[i]
+		*s = StepReport{Step: n.path, Of: n.step.Of, State: n.state, Attempts: n.attempts, Outputs: n.outputs, Elapsed: n.took}
+		if n.why != nil {
+			s.Code, s.Err, s.Reason, s.Clean = n.why.code, n.why.err, n.why.reason, n.why.clean
+		}
 		switch n.state {
 		case Completed:
 			rep.Stats.Completed++
@@ -100,10 +105,9 @@ func (r *run) report(phase Phase) *Report {
 			rep.Stats.Unfinished++
 			s.Reason = r.wait(n)
 		}
-		if n.stuck {
+		if n.attempt != nil && n.attempt.stuck {
 			rep.Stuck = append(rep.Stuck, n.path)
 		}
-		rep.Steps[i] = s
 	}
 	last := longest(r.root, nil)
 	if last != nil {

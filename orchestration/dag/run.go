@@ -31,20 +31,30 @@ const (
 	defaultFinallyTime = 30 * time.Second
 )
 
+// Run prepares a graph and runs it. Only for a graph that Validate finds fault with
+// is the report nil; the error is then Validate's.
+func Run(ctx context.Context, g *Graph, opts Options) (*Report, error) {
+	p, err := Prepare(g)
+	if err != nil {
+		return nil, err
+	}
+	return p.Run(ctx, opts)
+}
+
 // Run runs a graph to its end. When ctx is done the run is cancelled, with
 // context.Cause(ctx) as the reason: nothing else starts, what is at work is told
 // to stop, and the finally steps run. The values of ctx reach every Do.
 //
-// The error is nil if the phase is PlanCompleted, or PlanSuspended and nothing
-// failed until then; else it is an [*Error]. Only for a graph that Validate finds fault with
-// is the report nil; the error is then Validate's.
-func Run(ctx context.Context, g *Graph, opts Options) (*Report, error) {
-	p, err := build(g)
-	if err != nil {
-		return nil, err
+// The error is nil if the phase is RunCompleted, or RunSuspended and nothing
+// failed until then; else it is an [*Error]. A second run is an error without a
+// report.
+func (p *Prepared) Run(ctx context.Context, opts Options) (*Report, error) {
+	if p.used.Swap(true) {
+		return nil, errors.New("a prepared graph can be run once")
 	}
-	r := newRun(ctx, p, opts)
+	r := newRun(ctx, p.plan, opts)
 	defer close(r.done)
+	defer close(r.calls)
 	defer r.alarms.timer.Stop()
 	r.open(r.root, r.start, time.Time{})
 	return r.loop(ctx)
@@ -57,6 +67,8 @@ type run struct {
 	ctx     context.Context // with the caller's values, never done
 	start   time.Time
 	calls   chan call // to goroutines that wait for one
+	servers int       // those goroutines, and those at work
+	busy    int       // attempts that haven't returned
 	results chan result
 	done    chan struct{} // closed when nobody receives results any more
 
@@ -65,10 +77,11 @@ type run struct {
 	lanes     lanes
 	alarms    alarms
 	ended     []*node // those whose dependents haven't been told
-	running   int     // attempts the run waits for
-	retrying  int     // steps that wait for their next attempt
-	suspended bool    // nothing is to begin
-	interrupt error   // ErrSuspend, when nothing is to go on either
+	spare     []*attempt
+	running   int   // attempts the run waits for
+	retrying  int   // steps that wait for their next attempt
+	suspended bool  // nothing is to begin
+	interrupt error // ErrSuspend, when nothing is to go on either
 	stall     alarm
 	stalled   bool
 	fault     error
@@ -85,7 +98,7 @@ func newRun(ctx context.Context, p *plan, opts Options) *run {
 	}
 	r := &run{
 		plan: p, opts: opts, ctx: context.WithoutCancel(ctx), start: time.Now(),
-		calls: make(chan call), results: make(chan result, 64), done: make(chan struct{}),
+		calls: make(chan call, 64), results: make(chan result, 64), done: make(chan struct{}),
 	}
 	r.alarms.timer = time.NewTimer(time.Hour)
 	r.alarms.timer.Stop()
@@ -102,22 +115,32 @@ func (r *run) loop(ctx context.Context) (*Report, error) {
 		if r.over() {
 			return r.end()
 		}
+		if r.receiveAll() {
+			continue
+		}
 		select {
 		case res := <-r.results:
 			r.receive(res)
-			for more := true; more; { // those that came in meanwhile
-				select {
-				case res := <-r.results:
-					r.receive(res)
-				default:
-					more = false
-				}
-			}
+			r.receiveAll()
 		case <-r.alarms.timer.C:
 			r.alarms.ring()
 		case <-r.cancelled:
 		case <-r.suspend:
 		case <-r.killed:
+		}
+	}
+}
+
+// receiveAll takes the results that have come in, and says whether there were
+// any.
+func (r *run) receiveAll() (any bool) {
+	for {
+		select {
+		case res := <-r.results:
+			r.receive(res)
+			any = true
+		default:
+			return any
 		}
 	}
 }
@@ -167,19 +190,23 @@ func (r *run) open(s *scope, now, until time.Time) {
 
 // admit decides about a step when all it needs has ended.
 func (r *run) admit(n *node) {
-	if to, reason := n.judge(); to != Ready {
-		r.move(n, to, note{reason: reason})
-		return
+	if n.toJudge {
+		if to, reason := n.judge(); to != Ready {
+			r.move(n, to, note{reason: reason})
+			return
+		}
 	}
 	r.queue(n)
 }
 
 // queue makes a step ready and lets it wait for its start.
 func (r *run) queue(n *node) {
-	r.move(n, Ready, note{reason: n.step.Hold})
-	if n.step.Hold == "" {
-		r.lanes.push(n)
+	if n.held {
+		r.move(n, Ready, note{reason: n.step.Hold})
+		return
 	}
+	r.move(n, Ready, note{})
+	r.lanes.push(n)
 }
 
 // dispatch starts all that can be started.
@@ -220,6 +247,9 @@ func (r *run) spread(n *node) {
 	}
 	for _, d := range n.dependents {
 		d.waiting--
+		if n.state != Completed {
+			d.toJudge = true
+		}
 		if d.waiting == 0 && d.state == Pending {
 			r.admit(d)
 		}
@@ -237,7 +267,10 @@ func (r *run) spread(n *node) {
 
 // close ends the steps inside one that ended without beginning them.
 func (r *run) close(n *node) {
-	to, why := n.state, note{code: n.why.code, reason: n.why.reason}
+	to, why := n.state, note{}
+	if n.why != nil {
+		why = note{code: n.why.code, reason: n.why.reason}
+	}
 	if to == Failed { // it couldn't even begin, they didn't fail
 		to, why = Blocked, note{reason: fmt.Sprintf("%s, which it is in, is Failed", n.path)}
 	}
@@ -314,23 +347,23 @@ func (r *run) end() (*Report, error) {
 	switch {
 	case r.fault != nil:
 		r.kill(r.fault)
-		return r.report(PlanFailed), r.fault
+		return r.report(RunFailed), r.fault
 	case r.root.open:
 		if !r.suspended && !r.held() {
-			return r.report(PlanFailed), r.noProgress()
+			return r.report(RunFailed), r.noProgress()
 		}
 		if r.root.expired {
 			failed = r.root.why
 		}
-		return r.report(PlanSuspended), failed
+		return r.report(RunSuspended), failed
 	case r.root.expired:
-		return r.report(PlanFailed), r.root.why
+		return r.report(RunFailed), r.root.why
 	case r.root.why != nil:
-		return r.report(PlanCancelled), &Error{Code: CancelledRun, Text: "cancelled", Err: r.root.why}
+		return r.report(RunCancelled), &Error{Code: CancelledRun, Text: "cancelled", Err: r.root.why}
 	case failed != nil:
-		return r.report(PlanFailed), failed
+		return r.report(RunFailed), failed
 	}
-	return r.report(PlanCompleted), nil
+	return r.report(RunCompleted), nil
 }
 
 // failure is the error of a scope with steps that failed, or that are blocked by
@@ -373,7 +406,7 @@ func list(names []string) string {
 // held says whether a step waits for somebody outside.
 func (r *run) held() bool {
 	for _, n := range r.nodes {
-		if n.state == Ready && n.step.Hold != "" {
+		if n.state == Ready && n.held {
 			return true
 		}
 	}
@@ -397,13 +430,13 @@ func (r *run) wait(n *node) string {
 	switch {
 	case !n.scope.open:
 		return "waits for the step it is in"
-	case n.state == Ready && n.step.Hold != "":
-		return n.step.Hold
+	case n.state == Ready && n.held:
+		return n.why.reason
 	case n.state == Ready && r.suspended:
 		return "could start, but the run is suspended"
 	case n.state == Ready:
 		return "waits for a slot"
-	case n.waiting == 0:
+	case n.waiting == 0 && n.why != nil:
 		return n.why.reason // a retry or interruption
 	}
 	var names []string
@@ -429,6 +462,8 @@ type note struct {
 	elapsed time.Duration // of the attempt
 }
 
+func (n note) says() bool { return n.code != "" || n.reason != "" || n.err != nil || n.clean }
+
 // move changes the state of a step and tells the observer. All changes are made
 // here.
 func (r *run) move(n *node, to State, why note) {
@@ -439,9 +474,13 @@ func (r *run) move(n *node, to State, why note) {
 		}
 		return
 	}
-	n.state, n.why = to, why
+	n.state, n.why = to, nil
+	if why.says() {
+		kept := why
+		n.why = &kept
+	}
 	if to.Ended() {
-		if n.attempts > 0 {
+		if !n.began.IsZero() {
 			n.took = time.Since(n.began)
 		}
 		r.ended = append(r.ended, n)
@@ -450,7 +489,7 @@ func (r *run) move(n *node, to State, why note) {
 		return
 	}
 	r.seq++
-	e := Event{Seq: r.seq, At: time.Since(r.start), Step: n.path, From: from, To: to, Attempt: n.attempts,
+	e := Event{Seq: r.seq, At: time.Since(r.start), Step: n.path, Of: n.step.Of, From: from, To: to, Attempt: n.attempts,
 		Elapsed: why.elapsed, Code: why.code, Reason: why.reason, Err: why.err, Clean: why.clean}
 	if to == Completed {
 		e.Outputs = n.outputs

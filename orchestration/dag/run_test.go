@@ -135,7 +135,7 @@ func TestPromises(t *testing.T) {
 		}
 		r := run(t, t.Context(), &g, dag.Options{})
 		require.NoError(t, r.err)
-		require.Equal(t, dag.PlanCompleted, r.Phase)
+		require.Equal(t, dag.RunCompleted, r.Phase)
 		require.Equal(t, dag.Stats{Executed: 25, Completed: 25}, r.Stats)
 		require.Equal(t, 3*time.Second, r.Elapsed, "ten, ten and five at a time")
 		require.Equal(t, 1.0, r.Stats.SuccessRate())
@@ -155,7 +155,7 @@ func TestPromises(t *testing.T) {
 		require.Equal(t, []time.Duration{0, time.Second, 3 * time.Second, 7 * time.Second}, tries, "3 retries are 4 attempts")
 		require.Equal(t, 500*time.Millisecond, r.step("other").Elapsed)
 		require.Contains(t, r.events, "500ms other Executing>Completed")
-		require.EqualError(t, r.err, "step flaky: attempt 4 of 4: flaky")
+		require.EqualError(t, r.err, "flaky: attempt 4 of 4: flaky")
 		require.Equal(t, dag.StepsFailed, codeOf(r.err))
 		require.Equal(t, dag.RetriesExhausted, r.step("flaky").Code)
 		require.Equal(t, 4, r.step("flaky").Attempts)
@@ -165,7 +165,7 @@ func TestPromises(t *testing.T) {
 	})
 	onFakeClock(t, "timeouts are enforced", func(t *testing.T) {
 		r := run(t, t.Context(), &dag.Graph{Steps: []dag.Step{{Name: "a", Timeout: 5 * time.Second, Do: sleep(time.Hour)}}}, dag.Options{})
-		require.EqualError(t, r.err, "step a: timed out after 5s")
+		require.EqualError(t, r.err, "a: timed out after 5s")
 		require.Equal(t, dag.TimedOut, r.step("a").Code)
 		require.Equal(t, 5*time.Second, r.Elapsed)
 	})
@@ -176,13 +176,58 @@ func TestPromises(t *testing.T) {
 			{Name: "b", Do: give(dag.Outputs{"n": 1})},
 			{Name: "c", Needs: []dag.Need{{Step: "a", Type: dag.Data, Key: "data"}, {Step: "b"}}, Do: func(_ context.Context, in dag.Inputs) (dag.Result, error) {
 				got = in
-				return dag.Result{Outputs: dag.Outputs{"sum": in.Needs["a"]["data"].(int) + 1}}, nil
+				return dag.Result{Outputs: dag.Outputs{"sum": in.Of("a")["data"].(int) + 1}}, nil
 			}},
 		}}, dag.Options{})
 		require.NoError(t, r.err)
-		require.Equal(t, dag.Inputs{Attempt: 1, Needs: map[string]dag.Outputs{"a": {"data": 42, "more": "x"}, "b": {"n": 1}}}, got)
+		require.Equal(t, 1, got.Attempt)
+		require.Nil(t, got.Outer)
+		require.Equal(t, dag.Outputs{"data": 42, "more": "x"}, got.Of("a"))
+		require.Equal(t, dag.Outputs{"n": 1}, got.Of("b"))
+		require.Nil(t, got.Of("c"))
 		require.Equal(t, dag.Outputs{"sum": 43}, r.step("c").Outputs)
 		require.Equal(t, dag.Outputs{"sum": 43}, r.raw[len(r.raw)-1].Outputs)
+	})
+	onFakeClock(t, "a step can hold itself", func(t *testing.T) {
+		r := run(t, t.Context(), &dag.Graph{Steps: []dag.Step{
+			{Name: "a", Do: fail(dag.Held("somebody has to look")), Retry: dag.Retry{Limit: 3}, Timeout: time.Second},
+			{Name: "b", Needs: needs("a"), Do: noop}, {Name: "c", Do: noop},
+		}}, dag.Options{})
+		require.NoError(t, r.err)
+		require.Equal(t, dag.RunSuspended, r.Phase)
+		require.Equal(t, "a Ready, b Pending, c Completed", r.states())
+		require.Equal(t, "somebody has to look", r.step("a").Reason)
+		require.Equal(t, 0, r.step("a").Attempts)
+		require.Equal(t, 1, r.Stats.Executed)
+	})
+	onFakeClock(t, "attempts of earlier runs count", func(t *testing.T) {
+		g := &dag.Graph{Steps: []dag.Step{{Name: "a", Do: fail(errBoom), Attempts: 2, Retry: dag.Retry{Limit: 3, Delay: time.Hour, MaxDelay: time.Hour, On: []dag.Cause{dag.Other}}}}}
+		r := run(t, t.Context(), g, dag.Options{})
+		require.Equal(t, dag.RetriesExhausted, r.step("a").Code)
+		require.Equal(t, 4, r.step("a").Attempts)
+		require.Equal(t, time.Hour, r.step("a").Elapsed)
+		require.Equal(t, 2, r.Stats.Executed)
+		g.Steps[0].Attempts = 7 // the policy was another one
+		r = run(t, t.Context(), g, dag.Options{})
+		require.Equal(t, 8, r.step("a").Attempts)
+		require.Equal(t, "a Failed", r.states())
+	})
+	onFakeClock(t, "outputs of many reach one", func(t *testing.T) {
+		steps := []dag.Step{}
+		last := dag.Step{Name: "last"}
+		for i := range 20 {
+			steps = append(steps, dag.Step{Name: fmt.Sprint("s", i), Do: give(dag.Outputs{"n": i})})
+			last.Needs = append(last.Needs, dag.Need{Step: fmt.Sprint("s", i)})
+		}
+		last.Do = func(_ context.Context, in dag.Inputs) (dag.Result, error) {
+			for i := range 20 {
+				require.Equal(t, dag.Outputs{"n": i}, in.Of(fmt.Sprint("s", i)))
+			}
+			require.Nil(t, in.Of("last"))
+			return dag.Result{}, nil
+		}
+		r := run(t, t.Context(), &dag.Graph{Steps: append(steps, last)}, dag.Options{})
+		require.NoError(t, r.err)
 	})
 	onFakeClock(t, "grandchildren are blocked", func(t *testing.T) {
 		r := run(t, t.Context(), &dag.Graph{Steps: []dag.Step{
@@ -227,7 +272,7 @@ func TestNeeds(t *testing.T) {
 			onFakeClock(t, c.name+" "+end.String(), func(t *testing.T) {
 				var k any
 				g := &dag.Graph{Steps: append(slices.Clone(ends[end]), dag.Step{Name: "q", Needs: []dag.Need{c.need}, Do: func(_ context.Context, in dag.Inputs) (dag.Result, error) {
-					k = in.Needs["p"]["k"]
+					k = in.Of("p")["k"]
 					return dag.Result{}, nil
 				}})}
 				r := run(t, t.Context(), g, dag.Options{})
@@ -243,10 +288,10 @@ func TestNeeds(t *testing.T) {
 		var got dag.Outputs
 		r := run(t, t.Context(), &dag.Graph{Steps: []dag.Step{{Name: "p", Do: give(shared)}, {Name: "q", Needs: []dag.Need{data}, Do: noop, Retry: dag.Retry{Limit: 3}},
 			{Name: "r", Needs: []dag.Need{optional, {Step: "p", Type: dag.Data, Key: "l", Optional: true}}, Do: func(_ context.Context, in dag.Inputs) (dag.Result, error) {
-				got = in.Needs["p"]
+				got = in.Of("p")
 				return dag.Result{}, nil
 			}}}}, dag.Options{})
-		require.EqualError(t, r.err, `step q: p completed without the output "k" that is needed`)
+		require.EqualError(t, r.err, `q: p completed without the output "k" that is needed`)
 		require.Equal(t, dag.MissingInput, r.step("q").Code)
 		require.Equal(t, 1, r.step("q").Attempts)
 		require.Equal(t, dag.Outputs{"other": 1, "k": "d"}, got)
@@ -292,7 +337,7 @@ func TestOrder(t *testing.T) {
 			{Name: "a", Priority: 5, Timeout: time.Second, Graph: inner()}, {Name: "b", Graph: inner()}}}, dag.Options{})
 		require.Equal(t, "holder Completed, a Failed, a/s Cancelled, b Completed, b/s Completed", r.states())
 		require.Equal(t, 3*time.Second, r.Elapsed)
-		require.EqualError(t, r.err, "step a: not done within 1s")
+		require.EqualError(t, r.err, "a: not done within 1s")
 		require.Equal(t, dag.TimedOut, r.step("a").Code)
 	})
 }
@@ -334,7 +379,7 @@ func TestNested(t *testing.T) {
 	onFakeClock(t, "inputs in, outputs out", func(t *testing.T) {
 		inner := &dag.Graph{Steps: []dag.Step{
 			{Name: "x", Do: func(_ context.Context, in dag.Inputs) (dag.Result, error) {
-				return dag.Result{Outputs: dag.Outputs{"n": in.Outer.Needs["a"]["n"].(int) + 1}}, nil
+				return dag.Result{Outputs: dag.Outputs{"n": in.Outer.Of("a")["n"].(int) + 1}}, nil
 			}},
 			{Name: "y", Needs: []dag.Need{{Step: "x", Type: dag.Conditional, On: []dag.State{dag.Failed}}}, Do: noop},
 		}}
@@ -344,7 +389,7 @@ func TestNested(t *testing.T) {
 				return dag.Result{Outputs: in.Inner["x"]}, nil
 			}},
 			{Name: "c", Needs: []dag.Need{{Step: "b", Type: dag.Data, Key: "n"}}, Do: func(_ context.Context, in dag.Inputs) (dag.Result, error) {
-				return dag.Result{Outputs: in.Needs["b"]}, nil
+				return dag.Result{Outputs: in.Of("b")}, nil
 			}}}}, dag.Options{})
 		require.NoError(t, r.err)
 		require.Equal(t, dag.Outputs{"n": 2}, r.step("c").Outputs)
@@ -353,7 +398,7 @@ func TestNested(t *testing.T) {
 	onFakeClock(t, "needs of the step around", func(t *testing.T) {
 		ended := []dag.Need{{Step: "a", Type: dag.Conditional, On: []dag.State{dag.Completed, dag.Failed}}, {Step: "bad", Type: dag.Conditional, On: []dag.State{dag.Failed}}}
 		use := func(_ context.Context, in dag.Inputs) (dag.Result, error) {
-			return dag.Result{Outputs: in.Needs["a"]}, nil
+			return dag.Result{Outputs: in.Of("a")}, nil
 		}
 		deep := &dag.Graph{Steps: []dag.Step{{Name: "z", Needs: needs("a"), Do: use}, {Name: "end", Finally: true, Needs: needs("a"), Do: noop}}}
 		g := &dag.Graph{Steps: []dag.Step{
@@ -367,7 +412,7 @@ func TestNested(t *testing.T) {
 		require.Equal(t, dag.Outputs{"n": 7}, r.step("b/x").Outputs)
 		require.Equal(t, dag.Outputs{"n": 7}, r.step("b/in/z").Outputs)
 		g.Steps[2].Needs = nil
-		require.ErrorContains(t, dag.Validate(g), `step b/x: needs "a", but there is no such step`)
+		require.ErrorContains(t, dag.Validate(g), `b/x: needs "a", but there is no such step`)
 	})
 	onFakeClock(t, "cancelled from the start", func(t *testing.T) {
 		inner := &dag.Graph{Cancelled: errBoom, Steps: []dag.Step{{Name: "x", Do: noop}, {Name: "y", Needs: needs("x"), Graph: &dag.Graph{Steps: []dag.Step{{Name: "in", Do: noop}}}}, {Name: "z", Finally: true, Do: noop}}}
@@ -375,7 +420,7 @@ func TestNested(t *testing.T) {
 		require.Equal(t, "a Cancelled, a/x Cancelled, a/y Cancelled, a/y/in Cancelled, a/z Completed, b Blocked, c Completed", r.states())
 		require.Equal(t, "boom", r.step("a/x").Reason)
 		r = run(t, t.Context(), inner, dag.Options{})
-		require.Equal(t, dag.PlanCancelled, r.Phase)
+		require.Equal(t, dag.RunCancelled, r.Phase)
 	})
 	onFakeClock(t, "failures", func(t *testing.T) {
 		in := func(do doFunc) *dag.Graph {
@@ -391,10 +436,10 @@ func TestNested(t *testing.T) {
 		require.Equal(t, "bad Failed, bad/x Failed, bad/z Completed, blocked Blocked, blocked/x Blocked, blocked/z Blocked, "+
 			"skipped Skipped, skipped/x Skipped, skipped/z Skipped, ok Completed, ok/x Completed, ok/z Completed, empty Completed, "+
 			"noinput Failed, noinput/x Blocked, noinput/z Blocked, gather Failed, gather/x Completed, gather/z Completed", r.states())
-		require.EqualError(t, r.err, "3 steps failed (bad, noinput, gather), the first: step bad: step bad/x: boom")
+		require.EqualError(t, r.err, "3 steps failed (bad, noinput, gather), the first: bad: bad/x: boom")
 		require.Equal(t, dag.StepsFailed, r.step("bad").Code)
 		require.Equal(t, dag.MissingInput, r.step("noinput").Code)
-		require.EqualError(t, r.step("gather").Err, "step gather: timed out after 1s")
+		require.EqualError(t, r.step("gather").Err, "gather: timed out after 1s")
 	})
 }
 
@@ -420,7 +465,7 @@ func TestFailFast(t *testing.T) {
 		require.Equal(t, dag.CancelledRun, r.step("queued").Code)
 		require.Equal(t, 1, r.step("flaky").Attempts, "nothing is tried again")
 		require.Contains(t, r.events, "5s end Ready>Executing")
-		require.Equal(t, dag.PlanFailed, r.Phase)
+		require.Equal(t, dag.RunFailed, r.Phase)
 	})
 	onFakeClock(t, "of a graph inside another that is held", func(t *testing.T) {
 		inner := &dag.Graph{FailFast: true, Steps: []dag.Step{{Name: "flaky", Do: fail(errFlaky), Retry: dag.Retry{Limit: 1, Delay: time.Minute}},
@@ -470,9 +515,9 @@ func TestTimeouts(t *testing.T) {
 			}},
 			{Name: "c", Deadline: 12 * time.Second, Timeout: 7 * time.Second, Retry: policy, Do: sleep(time.Hour)},
 		}}, dag.Options{})
-		require.EqualError(t, r.step("a").Err, "step a: no time for another attempt within its deadline of 10s: timed out after 7s")
-		require.EqualError(t, r.step("b").Err, "step b: no time for another attempt within its deadline of 5s: flaky")
-		require.EqualError(t, r.step("c").Err, "step c: no time for another attempt within its deadline of 12s: not done within its deadline of 12s")
+		require.EqualError(t, r.step("a").Err, "a: no time for another attempt within its deadline of 10s: timed out after 7s")
+		require.EqualError(t, r.step("b").Err, "b: no time for another attempt within its deadline of 5s: flaky")
+		require.EqualError(t, r.step("c").Err, "c: not done within its deadline of 12s: timed out after 7s")
 		require.Equal(t, dag.TimedOut, r.step("c").Code)
 		require.Equal(t, 12*time.Second, r.step("c").Elapsed)
 	})
@@ -496,7 +541,7 @@ func TestTimeouts(t *testing.T) {
 		require.EqualError(t, r.err, "not done within 10s")
 		require.EqualError(t, cause, "not done within 10s")
 		require.Equal(t, dag.TimedOut, codeOf(r.err))
-		require.Equal(t, dag.PlanFailed, r.Phase)
+		require.Equal(t, dag.RunFailed, r.Phase)
 		require.Equal(t, 30*time.Second, r.Elapsed)
 	})
 }
@@ -508,7 +553,7 @@ func TestStuck(t *testing.T) {
 			{Name: "a", Timeout: time.Second, Retry: dag.Retry{Limit: 3}, Do: deaf(time.Hour)}, {Name: "b", Needs: needs("a"), Do: noop},
 			{Name: "c", Do: sleep(5 * time.Second)}}}, dag.Options{Grace: 2 * time.Second})
 		require.Equal(t, "a Failed, b Blocked, c Completed", r.states())
-		require.EqualError(t, r.err, "step a: timed out after 1s, and hasn't returned 2s after that")
+		require.EqualError(t, r.err, "a: timed out after 1s, and hasn't returned 2s after that")
 		require.Equal(t, []string{"a"}, r.Stuck)
 		require.Equal(t, 5*time.Second, r.Elapsed)
 		require.Equal(t, 1, r.step("a").Attempts)
@@ -534,7 +579,7 @@ func TestStuck(t *testing.T) {
 			{Name: "d", Needs: needs("c"), Graph: &dag.Graph{Steps: []dag.Step{{Name: "x", Do: noop}}}}}}, dag.Options{Grace: 2 * time.Second})
 		require.EqualError(t, r.err, "no progress: 4 steps are left and none can start: b waits for a slot, c waits for b, d waits for c, d/x waits for the step it is in")
 		require.Equal(t, dag.Orchestration, codeOf(r.err))
-		require.Equal(t, dag.PlanFailed, r.Phase)
+		require.Equal(t, dag.RunFailed, r.Phase)
 		require.Equal(t, 5*time.Second, r.Elapsed)
 	})
 	onFakeClock(t, "cancelled", func(t *testing.T) {
@@ -542,7 +587,7 @@ func TestStuck(t *testing.T) {
 		defer cancel()
 		r := run(t, ctx, &dag.Graph{Parallel: 1, Steps: []dag.Step{{Name: "a", Do: deaf(time.Hour)}, {Name: "end", Finally: true, Do: noop}}}, dag.Options{Grace: 2 * time.Second})
 		require.Equal(t, "a Cancelled, end Cancelled", r.states(), "the finally step never got a slot")
-		require.Equal(t, dag.PlanCancelled, r.Phase)
+		require.Equal(t, dag.RunCancelled, r.Phase)
 		require.ErrorIs(t, r.err, context.DeadlineExceeded)
 		require.Equal(t, 5*time.Second, r.Elapsed)
 		require.Equal(t, []string{"a"}, r.Stuck)
@@ -573,11 +618,11 @@ func TestCancel(t *testing.T) {
 			"pending Cancelled, pending/x Cancelled, pending/z Cancelled, held Cancelled, end Completed, end2 Cancelled", r.states())
 		require.Equal(t, why.Error(), r.step("running").Reason)
 		require.Equal(t, dag.CancelledRun, r.step("inner").Code)
-		require.Equal(t, "finally steps not done within 10s", r.step("end2").Reason)
+		require.Equal(t, "what runs finally wasn't done within 10s", r.step("end2").Reason)
 		require.EqualError(t, r.err, "cancelled: interrupted by the user")
 		require.Equal(t, dag.CancelledRun, codeOf(r.err))
 		require.ErrorIs(t, r.err, why)
-		require.Equal(t, dag.PlanCancelled, r.Phase)
+		require.Equal(t, dag.RunCancelled, r.Phase)
 		require.Equal(t, 14*time.Second, r.Elapsed, "3s, 1s for what finished, 10s for finally steps")
 	})
 	onFakeClock(t, "while finally steps run", func(t *testing.T) {
@@ -592,7 +637,7 @@ func TestCancel(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(why)
 		r := run(t, ctx, &dag.Graph{Steps: []dag.Step{{Name: "a", Do: noop}, {Name: "end", Finally: true, Do: noop}}}, dag.Options{})
-		require.Equal(t, dag.PlanCancelled, r.Phase)
+		require.Equal(t, dag.RunCancelled, r.Phase)
 		require.Equal(t, []string{"end"}, r.starts())
 	})
 	onFakeClock(t, "kill", func(t *testing.T) {
@@ -637,7 +682,7 @@ func TestSuspend(t *testing.T) {
 		time.AfterFunc(2*time.Second, func() { close(suspend) })
 		r := run(t, t.Context(), graph(), dag.Options{Suspend: suspend})
 		require.NoError(t, r.err)
-		require.Equal(t, dag.PlanSuspended, r.Phase)
+		require.Equal(t, dag.RunSuspended, r.Phase)
 		require.Equal(t, "a Completed, b Ready, flaky Pending, inner Completed, inner/x Completed, inner/y Completed, end Pending", r.states())
 		require.Equal(t, "could start, but the run is suspended", r.step("b").Reason)
 		require.Equal(t, "attempt 1 of 4 failed, the next is in 1h0m0s", r.step("flaky").Reason)
@@ -650,7 +695,7 @@ func TestSuspend(t *testing.T) {
 		time.AfterFunc(2*time.Second, func() { cancel(fmt.Errorf("the host's time is up: %w", dag.ErrSuspend)) })
 		r := run(t, ctx, graph(), dag.Options{})
 		require.NoError(t, r.err)
-		require.Equal(t, dag.PlanSuspended, r.Phase)
+		require.Equal(t, dag.RunSuspended, r.Phase)
 		require.Equal(t, "a Pending, b Pending, flaky Pending, inner Pending, inner/x Completed, inner/y Pending, end Pending", r.states())
 		require.Equal(t, "interrupted by the suspension of the run", r.step("a").Reason)
 		require.Equal(t, "waits for a", r.step("b").Reason)
@@ -671,7 +716,7 @@ func TestSuspend(t *testing.T) {
 		r := run(t, ctx, &dag.Graph{Steps: []dag.Step{{Name: "a", Do: deaf(3 * time.Second)}, {Name: "b", Needs: needs("a"), Do: noop},
 			{Name: "end", Finally: true, Do: noop}}}, dag.Options{Suspend: suspend})
 		require.Equal(t, "a Completed, b Cancelled, end Completed", r.states())
-		require.Equal(t, dag.PlanCancelled, r.Phase)
+		require.Equal(t, dag.RunCancelled, r.Phase)
 	})
 	onFakeClock(t, "after a cancellation", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -680,14 +725,14 @@ func TestSuspend(t *testing.T) {
 		time.AfterFunc(2*time.Second, func() { close(suspend) })
 		r := run(t, ctx, &dag.Graph{Steps: []dag.Step{{Name: "a", Do: deaf(3 * time.Second)}, {Name: "end", Finally: true, Do: noop}}}, dag.Options{Suspend: suspend})
 		require.Equal(t, "a Completed, end Completed", r.states())
-		require.Equal(t, dag.PlanCancelled, r.Phase)
+		require.Equal(t, dag.RunCancelled, r.Phase)
 	})
 	onFakeClock(t, "interrupted after its time was up", func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(2*time.Second, func() { cancel(dag.ErrSuspend) })
 		r := run(t, ctx, &dag.Graph{Timeout: time.Second, Steps: []dag.Step{{Name: "a", Do: sleep(time.Hour)}, {Name: "end", Finally: true, Do: sleep(time.Hour)}}}, dag.Options{})
 		require.Equal(t, "a Cancelled, end Pending", r.states())
-		require.Equal(t, dag.PlanSuspended, r.Phase)
+		require.Equal(t, dag.RunSuspended, r.Phase)
 		require.EqualError(t, r.err, "not done within 1s")
 	})
 	onFakeClock(t, "then out of time", func(t *testing.T) {
@@ -695,21 +740,21 @@ func TestSuspend(t *testing.T) {
 		time.AfterFunc(time.Second, func() { close(suspend) })
 		r := run(t, t.Context(), &dag.Graph{Timeout: 2 * time.Second, Steps: []dag.Step{{Name: "a", Do: sleep(3 * time.Second)}, {Name: "end", Finally: true, Do: noop}}}, dag.Options{Suspend: suspend})
 		require.Equal(t, "a Cancelled, end Completed", r.states())
-		require.Equal(t, dag.PlanFailed, r.Phase)
+		require.Equal(t, dag.RunFailed, r.Phase)
 	})
 	onFakeClock(t, "before it begins", func(t *testing.T) {
 		suspend := make(chan struct{})
 		close(suspend)
 		r := run(t, t.Context(), &dag.Graph{Steps: []dag.Step{{Name: "a", Do: noop}}}, dag.Options{Suspend: suspend})
 		require.Equal(t, "a Ready", r.states())
-		require.Equal(t, dag.PlanSuspended, r.Phase)
+		require.Equal(t, dag.RunSuspended, r.Phase)
 	})
 	onFakeClock(t, "holds and gates", func(t *testing.T) {
 		steps := []dag.Step{{Name: "a", Do: noop}, {Name: "approve", Needs: needs("a"), Hold: "waits for approval"},
 			{Name: "b", Needs: needs("approve"), Do: noop}, {Name: "c", Do: sleep(time.Minute)}, {Name: "end", Finally: true, Do: noop}}
 		r := run(t, t.Context(), &dag.Graph{Steps: steps}, dag.Options{})
 		require.NoError(t, r.err)
-		require.Equal(t, dag.PlanSuspended, r.Phase)
+		require.Equal(t, dag.RunSuspended, r.Phase)
 		require.Equal(t, "a Completed, approve Ready, b Pending, c Completed, end Pending", r.states())
 		require.Equal(t, "waits for approval", r.step("approve").Reason)
 		require.Equal(t, "waits for approve", r.step("b").Reason)
@@ -718,13 +763,13 @@ func TestSuspend(t *testing.T) {
 		steps[1].Hold = ""
 		r = run(t, t.Context(), &dag.Graph{Steps: steps}, dag.Options{})
 		require.NoError(t, r.err)
-		require.Equal(t, dag.PlanCompleted, r.Phase)
+		require.Equal(t, dag.RunCompleted, r.Phase)
 		require.Contains(t, r.events, "0s approve Ready>Completed")
 
 		steps[1].Hold, steps[3].Do = "waits for approval", fail(errBoom)
 		r = run(t, t.Context(), &dag.Graph{Steps: steps}, dag.Options{})
 		require.ErrorIs(t, r.err, errBoom, "a failure isn't hidden by the suspension")
-		require.Equal(t, dag.PlanSuspended, r.Phase)
+		require.Equal(t, dag.RunSuspended, r.Phase)
 	})
 }
 
@@ -738,8 +783,8 @@ func TestBadFunctions(t *testing.T) {
 				return dag.Result{Clean: true, Outputs: dag.Outputs{"k": 1}}, nil
 			}}}}, dag.Options{})
 		require.Equal(t, "panic Failed, exit Failed, clean Completed", r.states())
-		require.EqualError(t, r.step("panic").Err, "step panic: the step panicked: oh")
-		require.EqualError(t, r.step("exit").Err, "step exit: the step ended its goroutine")
+		require.EqualError(t, r.step("panic").Err, "panic: the step panicked: oh")
+		require.EqualError(t, r.step("exit").Err, "exit: the step ended its goroutine")
 		require.Equal(t, dag.Dispatch, r.step("panic").Code)
 		require.Equal(t, 1, r.step("panic").Attempts)
 		require.True(t, r.step("clean").Clean)

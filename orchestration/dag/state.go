@@ -46,8 +46,8 @@ type Phase string
 
 // The phases of a run.
 const (
-	PlanCompleted Phase = "Completed" // every step ended and none failed
-	PlanFailed    Phase = "Failed"    // a step failed, time was up, or the graph couldn't go on
-	PlanCancelled Phase = "Cancelled" // by the caller's context
-	PlanSuspended Phase = "Suspended" // steps are left because of a hold or the caller's wish
+	RunCompleted Phase = "Completed" // every step ended and none failed
+	RunFailed    Phase = "Failed"    // a step failed, time was up, or the graph couldn't go on
+	RunCancelled Phase = "Cancelled" // by the caller's context
+	RunSuspended Phase = "Suspended" // steps are left because of a hold or the caller's wish
 )

@@ -51,9 +51,9 @@ func TestBadTransition(t *testing.T) {
 	r := newTestRun(t, &Graph{Steps: []Step{{Name: "a"}, {Name: "b", Needs: []Need{{Step: "a"}}}}})
 	r.move(r.nodes[1], Completed, note{})
 	rep, err := r.loop(t.Context())
-	require.EqualError(t, err, "step b: Pending must not become Completed")
+	require.EqualError(t, err, "b: Pending must not become Completed")
 	require.Equal(t, BadTransition, codeOf(err))
-	require.Equal(t, PlanFailed, rep.Phase)
+	require.Equal(t, RunFailed, rep.Phase)
 	require.Equal(t, Cancelled, rep.Steps[1].State)
 }
 
@@ -65,6 +65,6 @@ func TestNoProgress(t *testing.T) {
 	rep, err := r.loop(t.Context())
 	require.EqualError(t, err, "no progress: 2 steps are left and none can start: b waits for all others, z waits for all others")
 	require.Equal(t, Orchestration, codeOf(err))
-	require.Equal(t, PlanFailed, rep.Phase)
+	require.Equal(t, RunFailed, rep.Phase)
 	require.Equal(t, Stats{Executed: 1, Completed: 1, Unfinished: 2}, rep.Stats)
 }
