@@ -10,9 +10,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -33,10 +35,13 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames: true,
 		Setup:              setup,
 		Condition: func(cond string) (bool, error) {
-			if cond == "docker" {
+			switch cond {
+			case "docker":
 				return exec.Command("docker", "info").Run() == nil, nil
+			case "nohup": // what ignores a signal hands that on to all it starts
+				return signal.Ignored(syscall.SIGHUP), nil
 			}
-			return false, nil
+			return false, fmt.Errorf("no condition %q is known", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"chat":   chat,
