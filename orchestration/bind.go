@@ -11,7 +11,7 @@ import (
 // bind puts values into the task's bindings.
 func (r *run) bind(w *work, in dag.Inputs) (*api.TaskSpec, error) {
 	bound, err := w.spec.Bind(r.lookup(w.plan, in))
-	if err == nil && w.takesInputs() {
+	if err == nil && w.kind.takesInputs() {
 		bound = withNeeds(bound, w.spec, in)
 	}
 	if err == nil && clean(bound.Target) != w.target() { // it has bindings
@@ -59,9 +59,6 @@ func withNeeds(bound, spec *api.TaskSpec, in dag.Inputs) *api.TaskSpec {
 	}
 	return bound
 }
-
-// takesInputs says whether the task has inputs.
-func (w *work) takesInputs() bool { return w.executed() || w.spec.Type == api.WorkEval }
 
 // lookup finds what the bindings of a plan's tasks refer to.
 func (r *run) lookup(p *plan, in dag.Inputs) func(api.Binding) (any, error) {

@@ -40,7 +40,7 @@
 //
 // # Where to add
 //
-//	a task type   its spec in api/, its mutations in task/, a line in task/kinds.go, a case in perform.go, a script in testdata/script
+//	a task type   its spec and a line in api/plantask.go, a chain of mutations in task/kinds.go or what it does, and its traits, in worktypes.go, a script in testdata/script
 //	a function    a file in fn/runtime/builtin and a line in its table
 //	a runtime     a file in fn/runtime, an element of the chain that internal/cli makes, a call of runtimetest
 //	a source      a file in upstream/, an entry of the Mux that internal/cli makes, a call of upstreamtest

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/dag"
 )
 
@@ -137,7 +136,7 @@ func (r *run) checkpoint(e dag.Event) {
 		return
 	}
 	w, _ := e.Of.(*work)
-	dear := w != nil && (w.spec.Type == api.WorkAtomic || w.spec.Type == api.WorkLLMCall)
+	dear := w != nil && w.kind.request != nil
 	if !dear && time.Since(r.saved) < max(time.Second, 20*r.saving) {
 		return
 	}

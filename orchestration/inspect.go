@@ -229,7 +229,7 @@ func (v *view) foresee(w *work, p *Planned) (Prospect, string) {
 	if why := v.gone(w); why != "" {
 		return WouldFail, why
 	}
-	if !w.onChange() || w.target() == "" {
+	if !w.kind.again || w.target() == "" {
 		return WouldSkip, ""
 	}
 	if by := v.changedBy(w.target()); by != "" {

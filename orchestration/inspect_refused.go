@@ -15,7 +15,7 @@ import (
 // refused is why a run would refuse to do a task's work on its target, empty where
 // nothing is known against it.
 func (v *view) refused(w *work) string {
-	if w.inner != nil || v.opts.Mock && w.executed() {
+	if w.inner != nil || v.opts.Mock && w.kind.executed() {
 		return ""
 	}
 	if why := v.unavailable(w); why != "" || w.target() == "" {
@@ -43,12 +43,10 @@ func (v *view) refused(w *work) string {
 // unavailable is why nobody is there, or allowed, to carry out a task, empty where
 // nothing is known of that.
 func (v *view) unavailable(w *work) string {
-	switch w.spec.Type {
-	case api.WorkAtomic, api.WorkLLMCall:
-		if v.opts.Agent == nil {
-			return nobodyThere(w.spec.Type)
-		}
-	case api.WorkEval, api.WorkToolCall:
+	switch {
+	case w.kind.request != nil && v.opts.Agent == nil:
+		return nobodyThere(w.spec.Type)
+	case w.kind.function != nil:
 		if _, _, err := v.knownFunction(w); errors.Is(err, runtime.ErrNotFound) || errors.Is(err, runtime.ErrNotAllowed) {
 			return firstLine(err)
 		}

@@ -41,6 +41,9 @@ func (r *run) do(ctx context.Context, of *job) (err error) {
 		revisions: r.local(of), registered: r.registered, unseen: r.opts.Unseen,
 		onConflict: r.opts.OnConflict, resolve: r.opts.Resolve.Below(j.target), dir: j.target,
 	}
+	if p := r.store.fileAt(j.target); p != "" {
+		return j.fail(j.targetField(), fmt.Sprintf("%s is a file, where target %q needs a directory: choose another", p, j.target))
+	}
 	switch j.action {
 	case ActionCreate:
 		j.outcome, err = r.handler.applyTask(ctx, in, d, repo, j.revision, 0)
@@ -75,20 +78,20 @@ func bug(p any) error {
 // checkInPlace refuses a package that, put in place of the declaring one, would
 // give orders.
 func (r *run) checkInPlace(j *job) error {
-	return r.bringsOrders(*j.pkg, func(message string) error { return j.fail("", message) })
+	return r.bringsOrders(*j.pkg, "annotation "+api.TargetAnnotation, func(message string) error { return j.fail("", message) })
 }
 
 // bringsOrders is the error, made by fail, for a package that can't be put in
-// place of the declaring one.
-func (r *run) bringsOrders(pkg kptpkg.Tree, fail func(message string) error) error {
+// place of the declaring one. by is what says where packages are put.
+func (r *run) bringsOrders(pkg kptpkg.Tree, by string, fail func(message string) error) error {
 	f, err := discover(pkg, nil)
 	if err != nil {
 		return fmt.Errorf("the package brings objects for stoop along: %w", err)
 	}
 	for _, files := range []map[string]bool{f.own, f.mixed} {
 		if len(files) > 0 {
-			return fail(fmt.Sprintf("the package brings objects for stoop along in %s, which would be carried out here: make the package below this one (annotation %s), or take them out upstream",
-				some(slices.Sorted(maps.Keys(files))), api.TargetAnnotation))
+			return fail(fmt.Sprintf("the package brings objects for stoop along in %s, which would be carried out here: make the package below this one (%s), or take them out upstream",
+				some(slices.Sorted(maps.Keys(files))), by))
 		}
 	}
 	for _, p := range slices.Sorted(maps.Keys(r.found.own)) {

@@ -92,7 +92,7 @@ func (w *work) harvest(pkg kptpkg.Tree, out *Outcome) (kptpkg.Tree, map[string]a
 				continue
 			}
 			n := yaml.NewRNode(root)
-			if w.spec.Type == api.WorkToolCall && n.GetKind() == "TaskResponse" && n.GetApiVersion() == api.StoopV1Alpha1 {
+			if w.kind.tool && n.GetKind() == "TaskResponse" && n.GetApiVersion() == api.StoopV1Alpha1 {
 				v, err := api.Value(root)
 				if err != nil {
 					return pkg, nil, err

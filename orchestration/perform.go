@@ -10,7 +10,6 @@ import (
 	"slices"
 
 	"github.com/stoop-dev/stoop/fn"
-	"github.com/stoop-dev/stoop/orchestration/agent"
 	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/dag"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
@@ -21,11 +20,8 @@ import (
 
 // perform does the work on a package, and returns that with the task's outputs.
 func (r *run) perform(ctx context.Context, w *work, a *attempt, spec *api.TaskSpec, pkg kptpkg.Tree) (kptpkg.Tree, map[string]any, error) {
-	switch spec.Type {
-	case api.WorkApprove:
-		return pkg, w.approval(), nil
-	case api.WorkAtomic, api.WorkLLMCall:
-		outputs, err := r.ask(ctx, w, spec)
+	if w.kind.do != nil {
+		outputs, err := w.kind.do(ctx, r, w, spec)
 		return pkg, outputs, err
 	}
 	d := &draft{pkg}
@@ -43,35 +39,34 @@ func (r *run) perform(ctx context.Context, w *work, a *attempt, spec *api.TaskSp
 	job := &task.Job{Revision: pr}
 	kind, _ := task.Find(string(spec.Type))
 	var err error
-	if w.target() == "." && r.opts.RefuseInPlace != "" && spec.Type != api.WorkToolCall {
+	if w.target() == "." && r.opts.RefuseInPlace != "" && !w.kind.tool {
 		return pkg, nil, dag.Mark(dag.Permanent, w.fail("", "target", r.opts.RefuseInPlace, nil))
 	}
-	switch spec.Type {
-	case api.WorkInit, api.WorkClone:
-		if r.opts.RefuseCreation != "" {
-			err = w.fail("", "target", r.opts.RefuseCreation, nil)
-		}
+	if len(pr.Spec.Tasks) > 0 {
 		job.Task = &pr.Spec.Tasks[0]
-	case api.WorkEdit, api.WorkUpgrade:
-		job.Task = &pr.Spec.Tasks[0]
-	case api.WorkReplace:
+	}
+	switch {
+	case w.kind.fresh && r.opts.RefuseCreation != "":
+		err = w.fail("", "target", r.opts.RefuseCreation, nil)
+	case spec.Replace != nil:
 		if r.opts.Unseen != nil && !r.opts.Whole[w.target()] && !w.madeNow() {
 			err = w.fail("", "", "replacing a package needs all its files, and a host passes only resources: use stoop run", nil)
 		}
 		job.Resources = &api.PackageRevisionResources{}
 		job.Resources.Spec.Resources = spec.Replace.Resources
-	case api.WorkEval:
-		job.Function, err = r.function(w, spec, &spec.Eval.FunctionRef)
-		in.builtin = spec.Eval.Builtin != ""
-	case api.WorkToolCall:
-		job.Function, err = r.function(w, spec, &spec.ToolCall.FunctionRef)
-		in.builtin = spec.ToolCall.Builtin != ""
+	case w.kind.function != nil:
+		ref := w.kind.function(spec)
+		job.Function, err = r.function(w, spec, ref)
+		in.builtin = ref.Builtin != ""
+	}
+	if p := r.store.fileAt(w.target()); err == nil && p != "" {
+		err = w.fail(codeConflict, "target", fmt.Sprintf("%s is a file, where target %q needs a directory: choose another", p, w.target()), nil)
 	}
 	if err == nil && w.changesPackage() && pkg.Len() == 0 {
 		err = w.fail("", "target", fmt.Sprintf("target %q holds no package: make one first, and let this task need that", w.spec.Target), nil)
 	}
-	if err == nil && pkg.File(kptpkg.KptfileName) == nil {
-		err = w.needsKptfile()
+	if err == nil && w.kind.bare != "" && pkg.File(kptpkg.KptfileName) == nil {
+		err = w.fail("", "target", fmt.Sprintf("target %q has no Kptfile, %s", w.target(), w.kind.bare), nil)
 	}
 	if err != nil {
 		return pkg, nil, dag.Mark(dag.Permanent, err)
@@ -83,8 +78,8 @@ func (r *run) perform(ctx context.Context, w *work, a *attempt, spec *api.TaskSp
 		}
 		a.outcome = out
 	}
-	if err == nil && w.target() == "." && (spec.Type == api.WorkClone || spec.Type == api.WorkInit) {
-		err = r.bringsOrders(d.pkg, func(message string) error { return w.fail("", "target", message, nil) })
+	if err == nil && w.target() == "." && job.Task != nil {
+		err = r.bringsOrders(d.pkg, "target", func(message string) error { return w.fail("", "target", message, nil) })
 	}
 	if err != nil {
 		return pkg, nil, w.caused(err)
@@ -100,32 +95,8 @@ func (r *run) perform(ctx context.Context, w *work, a *attempt, spec *api.TaskSp
 // this one needs: then all its files are there.
 func (w *work) madeNow() bool {
 	return slices.ContainsFunc(w.needs, func(d *work) bool {
-		made := d.spec.Type == api.WorkInit || d.spec.Type == api.WorkClone
-		return d.target() == w.target() && d.done && !d.clean && (made || d.madeNow())
+		return d.target() == w.target() && d.done && !d.clean && (d.kind.fresh || d.madeNow())
 	})
-}
-
-// changesPackage says whether there has to be a package that the task works on.
-func (w *work) changesPackage() bool {
-	switch w.spec.Type {
-	case api.WorkRender, api.WorkEval, api.WorkReplace:
-		return true
-	case api.WorkToolCall:
-		return w.target() != ""
-	}
-	return false
-}
-
-// needsKptfile is the error of a task that can do nothing on a target without a
-// Kptfile, such as the resources of a kustomize build; nil if it can.
-func (w *work) needsKptfile() error {
-	switch w.spec.Type {
-	case api.WorkEval:
-		return w.fail("", "target", fmt.Sprintf("target %q has no Kptfile, and eval runs the package's pipeline too: make the task a tool_call, which runs the function alone, or add a Kptfile", w.target()), nil)
-	case api.WorkRender:
-		return w.fail("", "target", fmt.Sprintf("target %q has no Kptfile, and so no pipeline to run: add one, or take the task out", w.target()), nil)
-	}
-	return nil
 }
 
 // revision is the task on pkg as a PackageRevision, for what works on those.
@@ -203,7 +174,7 @@ func (r *run) function(w *work, spec *api.TaskSpec, ref *api.FunctionRef) (*kptp
 		f.Config = api.ValueNode(config)
 	}
 	words := r.context(w.plan)
-	if spec.Type != api.WorkToolCall || len(words) == 0 {
+	if !w.kind.tool || len(words) == 0 {
 		return f, nil
 	}
 	if f.Config == nil {
@@ -248,18 +219,12 @@ func nobodyThere(t api.WorkType) string {
 }
 
 // ask has an agent do the work.
-func (r *run) ask(ctx context.Context, w *work, spec *api.TaskSpec) (map[string]any, error) {
+func ask(ctx context.Context, r *run, w *work, spec *api.TaskSpec) (map[string]any, error) {
 	if r.opts.Agent == nil {
 		return nil, dag.Mark(dag.Permanent, w.fail(codeUnavailable, "type", nobodyThere(spec.Type), nil))
 	}
-	req := agent.Request{Task: w.path, Kind: string(spec.Type), Inputs: spec.Inputs, Context: r.context(w.plan)}
-	if a := spec.Atomic; a != nil {
-		req.Model, req.Prompt, req.Schema = a.Model, a.Description, a.Schema
-	}
-	if l := spec.LLMCall; l != nil {
-		req.Model, req.System, req.Prompt, req.Schema = l.Model, l.System, l.Prompt, l.Schema
-		req.MaxTokens, req.Temperature = l.MaxTokens, l.Temperature
-	}
+	req := w.kind.request(spec)
+	req.Task, req.Kind, req.Inputs, req.Context = w.path, string(spec.Type), spec.Inputs, r.context(w.plan)
 	answer, err := r.opts.Agent.Execute(ctx, req)
 	switch {
 	case err != nil:

@@ -41,8 +41,9 @@ type givenParam struct {
 type work struct {
 	*order // the object that declares it: its own, or its plan's
 	spec   *api.TaskSpec
-	field  string // where in the object spec is
-	plan   *plan  // that it is part of, nil for one by itself
+	kind   *workType // that spec has
+	field  string    // where in the object spec is
+	plan   *plan     // that it is part of, nil for one by itself
 	name   string
 	path   string // of its step
 	dir    string // that it works on, empty for none
@@ -97,39 +98,19 @@ func (w *work) outputNames() (names []string, all bool) {
 	if len(declared) > 0 {
 		return declared, true
 	}
-	switch w.spec.Type {
-	case api.WorkClone, api.WorkUpgrade:
-		return []string{"commit", "directory", "image", "ref", "repo"}, true
-	case api.WorkAtomic, api.WorkLLMCall:
-		schema := w.answerSchema()
-		if schema == nil {
-			return []string{"text"}, true
-		}
-		properties, _ := schema["properties"].(map[string]any)
-		return slices.Sorted(maps.Keys(properties)), true
-	case api.WorkCompound:
-		if w.inner == nil {
-			return nil, false
-		}
-		return slices.Sorted(maps.Keys(w.inner.spec.Outputs)), true
-	case api.WorkApprove:
-		return []string{"by"}, true
-	case api.WorkToolCall:
-		return nil, false // a TaskResponse says
+	if w.kind.outputs == nil {
+		return nil, true
 	}
-	return nil, true
+	return w.kind.outputs(w)
 }
 
 // answerSchema is the JSON Schema that the answer of an agent has to keep to, nil
 // where the task asks for none.
 func (w *work) answerSchema() map[string]any {
-	switch w.spec.Type {
-	case api.WorkAtomic:
-		return w.spec.Atomic.Schema
-	case api.WorkLLMCall:
-		return w.spec.LLMCall.Schema
+	if w.kind.request == nil {
+		return nil
 	}
-	return nil
+	return w.kind.request(w.spec).Schema
 }
 
 // revisions are the names of the PackageRevisions that the task refers to.

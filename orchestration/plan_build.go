@@ -229,7 +229,7 @@ func (b *planner) plan(o *order, spec *api.PlanSpec, name, stepPath string, oute
 
 // work makes a task.
 func (b *planner) work(o *order, p *plan, name, stepPath string, spec *api.TaskSpec, field string, within []string) *work {
-	w := &work{order: o, plan: p, name: name, path: stepPath, spec: spec, field: field}
+	w := &work{order: o, plan: p, name: name, path: stepPath, spec: spec, kind: workTypes[spec.Type], field: field}
 	w.dir = b.dirOf(w)
 	c := spec.Compound
 	switch {

@@ -89,11 +89,8 @@ func (b *planner) connect(w *work) {
 	if t := w.target(); t != "" && t != "." && strings.HasPrefix(w.file, t+"/") {
 		b.refuse(w.order, codeConflict, w.field+".target", "the object is inside its own target %q, where it would become content: move the file out, or make the target \".\"", w.spec.Target)
 	}
-	if a := w.spec.Atomic; a != nil && a.Schema != nil {
-		b.checkSchema(w, "atomic.schema", a.Schema)
-	}
-	if l := w.spec.LLMCall; l != nil && l.Schema != nil {
-		b.checkSchema(w, "llm_call.schema", l.Schema)
+	if schema := w.answerSchema(); schema != nil {
+		b.checkSchema(w, string(w.spec.Type)+".schema", schema)
 	}
 	b.checkMock(w)
 	b.checkMisspelt(w.order, w.plan, w.field, "inputs", w.spec.Inputs)

@@ -223,10 +223,9 @@ func (w *work) retry() dag.Retry {
 		}
 	}
 	causes, limit := remoteCauses, 0
-	switch w.spec.Type {
-	case api.WorkToolCall, api.WorkAtomic, api.WorkLLMCall:
+	if w.kind.executed() {
 		limit, causes = defaultRetries, agentCauses
-	case api.WorkClone, api.WorkEdit, api.WorkUpgrade:
+	} else if w.kind.fetches {
 		limit = defaultRetries
 	}
 	if policy == nil {

@@ -41,15 +41,10 @@ func (r *run) remarks() []fn.Result {
 // was found; nil if it isn't known, with the error if there is none. Nobody is asked
 // for images whose tag isn't known.
 func (r *run) knownFunction(w *work) (string, *runtime.Function, error) {
-	var f *api.FunctionRef
-	switch {
-	case w.spec.Eval != nil:
-		f = &w.spec.Eval.FunctionRef
-	case w.spec.ToolCall != nil:
-		f = &w.spec.ToolCall.FunctionRef
-	default:
+	if w.kind.function == nil {
 		return "", nil, nil
 	}
+	f := w.kind.function(w.spec)
 	name := f.Builtin + f.Image + f.Exec // one of them
 	if f.Tag != "" || unbound(name) {
 		return name, nil, nil

@@ -186,7 +186,7 @@ func (r *run) statusOf(w *work, running bool) (api.TaskStatus, error) {
 			st.Code = string(dag.CancelledRun)
 		}
 	}
-	if st.Observed != nil && w.onChange() && w.target() != "" && finished && w.done && !r.opts.Mock {
+	if st.Observed != nil && w.kind.again && w.target() != "" && finished && w.done && !r.opts.Mock {
 		d, err := r.store.digest(w.target())
 		if err != nil {
 			return st, err

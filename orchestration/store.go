@@ -105,6 +105,24 @@ func (s *store) has(target string) bool {
 	return d != nil && (len(d.files) > 0 || len(d.folders) > 0)
 }
 
+// fileAt is the file that is where dir, or a directory above it, would have to be;
+// empty if there is none.
+func (s *store) fileAt(dir string) string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	d, at := &s.root, ""
+	for name := range strings.SplitSeq(dir, "/") {
+		at = path.Join(at, name)
+		if d.files[name] != nil {
+			return at
+		}
+		if d = d.folders[name]; d == nil {
+			break
+		}
+	}
+	return ""
+}
+
 // tree is the folder's files, with paths below it, but for those left out.
 func (d *folder) tree(without map[string]bool) kptpkg.Tree {
 	var files []*kptpkg.File

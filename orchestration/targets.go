@@ -131,7 +131,7 @@ func (b *planner) checkJobs(at map[string][]*work) {
 			up = path.Dir(up)
 			for _, j := range jobsAt[up] {
 				for _, w := range ws {
-					if j.action == ActionReplace && w.makesPackage() {
+					if j.action == ActionReplace && w.kind.makes {
 						b.refuse(w.order, codeConflict, w.field+".target", "target %q is inside %q, all of which %s %s in %s replaces: choose one elsewhere", dir, up, j.object.Ref().Kind, j.name(), j.file)
 						continue
 					}
@@ -228,7 +228,7 @@ func (b *planner) checkWhole(at map[string][]*work) {
 		return
 	}
 	for dir, ws := range at {
-		i := slices.IndexFunc(ws, (*work).makesPackage)
+		i := slices.IndexFunc(ws, func(w *work) bool { return w.kind.makes })
 		if i < 0 {
 			continue
 		}
@@ -248,16 +248,6 @@ func (b *planner) checkWhole(at map[string][]*work) {
 			}
 		}
 	}
-}
-
-// makesPackage says whether the content of the task's target is its doing, once:
-// others run again where that has changed.
-func (w *work) makesPackage() bool {
-	switch w.spec.Type {
-	case api.WorkInit, api.WorkClone, api.WorkEdit, api.WorkUpgrade, api.WorkReplace:
-		return true
-	}
-	return false
 }
 
 // rankAll numbers the tasks so that each has a higher number than all it needs.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/stoop-dev/stoop/fn"
@@ -48,8 +50,9 @@ type Upgraded struct {
 	Conflicts merge.Conflicts
 	// Unused are the keys of UpgradeOptions.Resolve that no conflict asked for.
 	Unused []string
-	// Results are warnings about files that got no merge keys, and why what
-	// rendering wrote could not be told from changes where that matters.
+	// Results are warnings about files that got no merge keys, why what rendering
+	// wrote could not be told from changes where that matters, and files that
+	// upstream has added with objects for stoop.
 	Results []fn.Result
 }
 
@@ -115,9 +118,27 @@ func Upgrade(ctx context.Context, from upstream.Source, pkg kptpkg.Tree, o Upgra
 	if tree, err = task.AddMergeKeys.Apply(ctx, job); err != nil {
 		return done, err
 	}
-	done.Results = job.Results
+	done.Results = append(job.Results, newOrders(pkg, tree)...)
 	done.Tree = tree
 	return done, nil
+}
+
+// newOrders warns of files that a package hadn't before and that hold objects which
+// a run of it would carry out.
+func newOrders(before, after kptpkg.Tree) []fn.Result {
+	f := &found{repositories: map[string]*api.Repository{}, own: map[string]bool{}, mixed: map[string]bool{}}
+	_ = f.readAll(after) // what is wrong with them is for a run to say
+	maps.Copy(f.own, f.mixed)
+	var results []fn.Result
+	for _, p := range slices.Sorted(maps.Keys(f.own)) {
+		if before.File(p) == nil {
+			results = append(results, fn.Result{
+				Severity: fn.Warning, File: &fn.File{Path: p},
+				Message: "is new and holds objects for stoop: read them before you run stoop run here, which carries them out",
+			})
+		}
+	}
+	return results
 }
 
 // UpstreamChanges returns the version of its upstream that a package is locked

@@ -57,7 +57,7 @@ func (r *run) carry(ctx context.Context, w *work, in dag.Inputs) (dag.Result, er
 		return dag.Result{Outputs: a.outputs, Clean: true}, nil
 	}
 	switch {
-	case !w.executed():
+	case !w.kind.executed():
 	case r.opts.Mock:
 		return w.mock(a)
 	case r.opts.Dry && !r.builtIn(w):
@@ -89,16 +89,6 @@ func (r *run) builtIn(w *work) bool {
 	}
 	_, known, err := r.knownFunction(w)
 	return err == nil && known != nil && known.InProcess
-}
-
-// onChange says whether the task runs again whenever the content of its target
-// has changed, rather than once.
-func (w *work) onChange() bool {
-	switch w.spec.Type {
-	case api.WorkRender, api.WorkEval, api.WorkToolCall:
-		return true
-	}
-	return false
 }
 
 // whyDirty is why the task has to run, empty when it completed before and nothing
@@ -134,7 +124,7 @@ func (w *work) saysElse(seen *api.Observed) string {
 // again: what other tasks have done to it since they would not do again. Of a host
 // nobody knows what it has.
 func (r *run) gone(w *work) string {
-	if !w.makesPackage() || r.opts.Unseen != nil || r.store.has(w.target()) {
+	if !w.kind.makes || r.opts.Unseen != nil || r.store.has(w.target()) {
 		return ""
 	}
 	return fmt.Sprintf("target %q is gone, which this task has made: bring it back, or take the status of the tasks that work on it out of their objects to have it made again", w.target())
@@ -143,7 +133,7 @@ func (r *run) gone(w *work) string {
 // endsAgain says whether the task is a finally one that runs again when anything of
 // its plan was tried again.
 func (w *work) endsAgain() bool {
-	return w.spec.Finally && w.plan != nil && (w.executed() || w.onChange())
+	return w.spec.Finally && w.plan != nil && (w.kind.executed() || w.kind.again)
 }
 
 const planRan = "tasks of the plan ran"
@@ -151,7 +141,7 @@ const planRan = "tasks of the plan ran"
 // contentChanged says that the content of the task's target has changed since it
 // completed, where it runs again for that; empty when it hasn't.
 func (r *run) contentChanged(w *work) string {
-	if !w.onChange() || w.target() == "" {
+	if !w.kind.again || w.target() == "" {
 		return ""
 	}
 	if d, err := r.store.digest(w.target()); err != nil || d != w.was.Observed.Content {
@@ -218,15 +208,6 @@ func withoutStatus(b []byte) []byte {
 		}
 	}
 	return out
-}
-
-// executed says whether somebody else than stoop does the work.
-func (w *work) executed() bool {
-	switch w.spec.Type {
-	case api.WorkToolCall, api.WorkAtomic, api.WorkLLMCall:
-		return true
-	}
-	return false
 }
 
 // fail is an error about a field of the task.
@@ -299,7 +280,7 @@ func (w *work) caused(err error) error {
 		return dag.Mark(dag.Permanent, re)
 	case repository.IsTransient(err):
 		return dag.Mark(dag.Unavailable, told)
-	case w.executed():
+	case w.kind.executed():
 		return told
 	}
 	var failed *render.Error

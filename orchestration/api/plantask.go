@@ -239,6 +239,15 @@ func workNames(is func(*work) bool) []string {
 
 func anyWork(*work) bool { return true }
 
+// WorkTypes are the types of tasks, in the order of the schema.
+func WorkTypes() []WorkType {
+	types := make([]WorkType, len(works))
+	for i, w := range works {
+		types[i] = w.name
+	}
+	return types
+}
+
 // maxTargetDepth leaves a package some of the depth that a directory may have.
 const maxTargetDepth = 50
 
