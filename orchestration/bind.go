@@ -31,33 +31,33 @@ func (r *run) bind(w *work, in dag.Inputs) (*api.TaskSpec, error) {
 // withNeeds adds the outputs that needs name and no binding refers to to the
 // inputs.
 func withNeeds(bound, spec *api.TaskSpec, in dag.Inputs) *api.TaskSpec {
-	var refs []api.BoundField
-	for i, n := range spec.Needs {
-		if n.OutputKey == "" {
+	if !slices.ContainsFunc(spec.Needs, func(n api.TaskNeed) bool { return n.OutputKey != "" }) {
+		return bound
+	}
+	type output struct{ task, key any }
+	used := map[output]bool{}
+	for _, b := range spec.Bindings() {
+		used[output{b.Task, b.Path[0]}] = true
+	}
+	c := *bound
+	c.Inputs = maps.Clone(c.Inputs)
+	for _, n := range spec.Needs {
+		if n.OutputKey == "" || used[output{n.Task, n.OutputKey}] {
 			continue
 		}
-		if refs == nil {
-			refs = spec.Bindings()
-		}
-		if slices.ContainsFunc(refs, func(b api.BoundField) bool { return b.Task == n.Task && b.Path[0] == n.OutputKey }) {
+		if _, given := c.Inputs[n.OutputKey]; given {
 			continue
 		}
-		if _, given := bound.Inputs[n.OutputKey]; given {
-			continue
-		}
-		c := *bound
-		c.Inputs = maps.Clone(c.Inputs)
 		if c.Inputs == nil {
 			c.Inputs = map[string]any{}
 		}
 		v, ok := in.Of(n.Task)[n.OutputKey]
 		if !ok {
-			v = spec.Needs[i].Default
+			v = n.Default
 		}
 		c.Inputs[n.OutputKey] = v
-		bound = &c
 	}
-	return bound
+	return &c
 }
 
 // lookup finds what the bindings of a plan's tasks refer to.

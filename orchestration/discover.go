@@ -103,19 +103,20 @@ func (f *found) readFile(ws kptpkg.Tree, file *kptpkg.File) error {
 	pkg, ok := ws.PackageOf(path.Dir(p))
 	declaring := !ok || pkg == "."
 	var errs []error
+	begin := lines(file)
 	own, others, index := 0, 0, 0
 	for i, d := range file.Docs() {
 		root, err := d.Root()
 		switch {
 		case err != nil:
 			if declaring && seemsOrder(d) {
-				errs = append(errs, at(brokenOrder(file, i, err), p, index))
+				errs = append(errs, at(brokenOrder(begin[i], err), p, index))
 			}
 			others++
 		case root == nil:
 			continue
 		default:
-			o, mine, err := f.readObject(root, file, i, pkg, declaring, index)
+			o, mine, err := f.readObject(root, p, begin[i], pkg, declaring, index)
 			switch {
 			case err != nil:
 				errs = append(errs, at(err, p, index))
@@ -140,9 +141,9 @@ func (f *found) readFile(ws kptpkg.Tree, file *kptpkg.File) error {
 	return errors.Join(errs...)
 }
 
-// readObject reads one object of a file; mine says that it is stoop's rather
-// than content, and the object returned is an order.
-func (f *found) readObject(root *yaml.Node, file *kptpkg.File, place int, pkg string, declaring bool, index int) (_ api.Object, mine bool, _ error) {
+// readObject reads one object of a file, which begins on a line of it; mine says
+// that it is stoop's rather than content, and the object returned is an order.
+func (f *found) readObject(root *yaml.Node, file string, line int, pkg string, declaring bool, index int) (_ api.Object, mine bool, _ error) {
 	head := headOf(root)
 	known := api.Known(head.APIVersion, head.Kind)
 	switch {
@@ -152,17 +153,17 @@ func (f *found) readObject(root *yaml.Node, file *kptpkg.File, place int, pkg st
 		if !declaring {
 			return nil, false, nil
 		}
-		return nil, head.IsLocalConfig(), f.addRepository(root, lineOf(file, place))
+		return nil, head.IsLocalConfig(), f.addRepository(root, line)
 	case !declaring:
-		f.ignore(head, file.Path(), index, fmt.Sprintf("not carried out: it is content of the package %s, not of the root package; move it there and give it annotation %s: \"true\" if it is meant for stoop", pkg, api.LocalConfigAnnotation))
+		f.ignore(head, file, index, fmt.Sprintf("not carried out: it is content of the package %s, not of the root package; move it there and give it annotation %s: \"true\" if it is meant for stoop", pkg, api.LocalConfigAnnotation))
 		return nil, false, nil
 	case !head.IsLocalConfig():
-		f.ignore(head, file.Path(), index, fmt.Sprintf("not carried out: it may be meant for a cluster; add annotation %s: \"true\" if it is meant for stoop", api.LocalConfigAnnotation))
+		f.ignore(head, file, index, fmt.Sprintf("not carried out: it may be meant for a cluster; add annotation %s: \"true\" if it is meant for stoop", api.LocalConfigAnnotation))
 		return nil, false, nil
 	case f.ignored:
 		return nil, true, nil
 	}
-	obj, err := api.Decode(root, lineOf(file, place))
+	obj, err := api.Decode(root, line)
 	if err != nil {
 		return nil, true, err
 	}
@@ -197,21 +198,24 @@ func ours(apiVersion string) bool {
 	return slices.Contains(groups, group)
 }
 
-// lineOf is the line on which the i-th document of a file begins, 0 when the
+// lines are the lines on which the documents of a file begin, from 1; all 0 when the
 // file wasn't read from text.
-func lineOf(file *kptpkg.File, i int) int {
+func lines(file *kptpkg.File) []int {
+	docs := file.Docs()
+	begin := make([]int, len(docs))
 	if file.Text() == nil {
-		return 0
+		return begin
 	}
 	line := 1
-	for _, d := range file.Docs()[:i] {
+	for i, d := range docs {
 		b, err := d.Bytes()
 		if err != nil {
-			return 0
+			break
 		}
+		begin[i] = line
 		line += bytes.Count(b, []byte("\n"))
 	}
-	return line
+	return begin
 }
 
 // seemsOrder says whether a document that isn't YAML was meant to be an object
@@ -229,10 +233,10 @@ func seemsOrder(d *yamldoc.Doc) bool {
 	return false
 }
 
-func brokenOrder(file *kptpkg.File, i int, err error) error {
+func brokenOrder(line int, err error) error {
 	return &fn.ResultError{Result: fn.Result{
 		Severity: fn.Error,
-		Message:  fmt.Sprintf("is not YAML, and seems to hold an object for stoop: %s: correct it, or take the file out", kptpkg.ShiftLines(err.Error(), max(lineOf(file, i)-1, 0))),
+		Message:  fmt.Sprintf("is not YAML, and seems to hold an object for stoop: %s: correct it, or take the file out", kptpkg.ShiftLines(err.Error(), max(line-1, 0))),
 	}, Err: err}
 }
 

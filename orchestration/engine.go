@@ -323,8 +323,7 @@ func (r registered) describe(pkg kptpkg.Tree) *api.PackageRevision {
 		pr.Spec.ReadinessGates = append(pr.Spec.ReadinessGates, api.ReadinessGate(g))
 	}
 	for _, c := range k.Status.Conditions {
-		pr.Status.Conditions = append(pr.Status.Conditions, api.Condition{
-			Type: c.Type, Status: api.ConditionStatus(c.Status), Reason: c.Reason, Message: c.Message})
+		pr.Status.Conditions = append(pr.Status.Conditions, conditionOf(c))
 	}
 	if l := r.lock(); l.Git != nil {
 		pr.Status.SelfLock = &api.Lock{Type: "git", Git: (*api.GitLock)(l.Git)}

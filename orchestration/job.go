@@ -40,6 +40,7 @@ type made struct {
 	outcome *Outcome
 	pkg     *kptpkg.Tree      // the package afterwards, nil before
 	record  *yamldoc.Doc      // the object with the record of what was done; nil: as it is
+	mirror  []api.Condition   // those of a PackageRevision with a record
 	status  *api.RenderStatus // how the render of a replaced package went
 	saved   bool              // the package is kept although it failed to render
 	err     error

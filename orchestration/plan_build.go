@@ -109,7 +109,7 @@ func (b *planner) build() {
 			if name := obj.Spec.Plan; name != "" {
 				switch p := b.objects[name]; {
 				case p == nil:
-					b.refuse(o, codeNoTask, "spec.plan", "there is no Plan %q%s", name, nearest(name, slices.Collect(maps.Keys(b.objects))))
+					b.refuse(o, codeNoTask, "spec.plan", "there is no Plan %q%s", name, b.nearest(name, maps.Keys(b.objects)))
 				case o.file == b.opts.Only && p.file != b.opts.Only:
 					b.refuse(o, codeNoTask, "spec.plan", "the task is part of plan %s: run %s", name, p.file)
 				}
@@ -243,7 +243,7 @@ func (b *planner) work(o *order, p *plan, name, stepPath string, spec *api.TaskS
 	at := field + ".compound.planRef"
 	switch {
 	case ref == nil:
-		b.refuse(o, codeNoTask, at, "there is no Plan %q%s", c.PlanRef, nearest(c.PlanRef, slices.Collect(maps.Keys(b.objects))))
+		b.refuse(o, codeNoTask, at, "there is no Plan %q%s", c.PlanRef, b.nearest(c.PlanRef, maps.Keys(b.objects)))
 	case slices.Contains(within, c.PlanRef) || p != nil && p.outer == nil && p.name == c.PlanRef:
 		b.refuse(o, string(dag.Cycle), at, "plan %s runs itself: %s", c.PlanRef, strings.Join(append(slices.Clone(within), c.PlanRef), " runs "))
 	case len(within) >= dag.MaxDepth:

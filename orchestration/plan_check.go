@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"path"
 	"slices"
@@ -60,7 +61,7 @@ func (b *planner) connect(w *work) {
 		case w.plan == nil:
 			b.refuse(w.order, codeNoTask, field, "there is no PackageRevision %q: a task without a plan needs no other tasks; give it the plan they are in", n.Task)
 		default:
-			b.refuse(w.order, codeNoTask, field, "plan %s has no task %q%s, and there is no PackageRevision of that name", w.plan.name, n.Task, nearest(n.Task, slices.Collect(maps.Keys(w.plan.byName))))
+			b.refuse(w.order, codeNoTask, field, "plan %s has no task %q%s, and there is no PackageRevision of that name", w.plan.name, n.Task, b.nearest(n.Task, maps.Keys(w.plan.byName)))
 		}
 	}
 	w.reads = b.read(w)
@@ -102,7 +103,7 @@ func (b *planner) connect(w *work) {
 		for _, bd := range api.BindingsIn(w.inner.spec.Outputs) {
 			at := strings.TrimSuffix(w.inner.specField()+".outputs."+bd.Field, ".")
 			if bd.Task != "plan" && w.inner.byName[bd.Task] == nil {
-				b.refuse(w.inner.order, codeBinding, at, "{{%s}}: the plan has no task %q%s", bd.Binding, bd.Task, nearest(bd.Task, slices.Collect(maps.Keys(w.inner.byName))))
+				b.refuse(w.inner.order, codeBinding, at, "{{%s}}: the plan has no task %q%s", bd.Binding, bd.Task, b.nearest(bd.Task, maps.Keys(w.inner.byName)))
 			}
 		}
 	}
@@ -143,7 +144,7 @@ func (b *planner) checkMock(w *work) {
 		case len(known) == 0:
 			b.refuse(w.order, codeBinding, field, "a task of type %s hands on nothing%s: take it out", w.spec.Type, map[bool]string{true: " unless it declares outputs"}[w.spec.Type == api.WorkEval])
 		default:
-			b.refuse(w.order, codeBinding, field, "the task has no such output%s (it has %s): correct the name, or take it out", nearest(key, known), strings.Join(known, ", "))
+			b.refuse(w.order, codeBinding, field, "the task has no such output%s (it has %s): correct the name, or take it out", b.nearest(key, slices.Values(known)), strings.Join(known, ", "))
 		}
 	}
 }
@@ -274,7 +275,7 @@ func (b *planner) checkParams(w *work) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(w.spec.Compound.Params)) {
 		if !known[key] {
-			b.refuse(w.order, codeBinding, w.field+".compound.params."+key, "the plan has no param %q%s, and no task of it uses one", key, nearest(key, slices.Collect(maps.Keys(known))))
+			b.refuse(w.order, codeBinding, w.field+".compound.params."+key, "the plan has no param %q%s, and no task of it uses one", key, b.nearest(key, maps.Keys(known)))
 		}
 	}
 }
@@ -309,7 +310,7 @@ func (b *planner) checkBinding(w *work, bd api.BoundField) {
 				_, given = w.plan.outer.spec.Compound.Params[key]
 			}
 			if !own && !given && !bd.HasDefault {
-				refuse("the plan has no param %q%s", key, nearest(key, slices.Collect(maps.Keys(w.plan.spec.Params))))
+				refuse("the plan has no param %q%s", key, b.nearest(key, maps.Keys(w.plan.spec.Params)))
 			}
 		case "context":
 			if _, ok := b.context(w.plan)[key]; !ok && !bd.HasDefault {
@@ -325,7 +326,7 @@ func (b *planner) checkBinding(w *work, bd api.BoundField) {
 	d := w.plan.byName[bd.Task]
 	switch {
 	case d == nil:
-		refuse("plan %s has no task %q%s", w.plan.name, bd.Task, nearest(bd.Task, slices.Collect(maps.Keys(w.plan.byName))))
+		refuse("plan %s has no task %q%s", w.plan.name, bd.Task, b.nearest(bd.Task, maps.Keys(w.plan.byName)))
 		return
 	case d == w:
 		refuse("a task can't use its own output")
@@ -348,7 +349,7 @@ func (b *planner) checkBinding(w *work, bd api.BoundField) {
 			refuse("a task of type %s hands on nothing%s", d.spec.Type, map[bool]string{true: " unless it declares outputs"}[d.spec.Type == api.WorkEval])
 			return
 		}
-		refuse("task %s has no output %q%s (it has %s)", bd.Task, key, nearest(key, known), strings.Join(known, ", "))
+		refuse("task %s has no output %q%s (it has %s)", bd.Task, key, b.nearest(key, slices.Values(known)), strings.Join(known, ", "))
 		return
 	}
 	if t := d.spec.Outputs[key].Type; !bd.Whole && len(bd.Path) == 1 && (t == "array" || t == "object") {
@@ -356,11 +357,17 @@ func (b *planner) checkBinding(w *work, bd api.BoundField) {
 	}
 }
 
-// nearest suggests a name.
-func nearest(name string, known []string) string {
-	slices.Sort(known)
-	return api.DidYouMean(name, known)
+// nearest suggests a name, as long as people may still read it.
+func (b *planner) nearest(name string, known iter.Seq[string]) string {
+	if len(b.errs) >= maxSuggestions {
+		return ""
+	}
+	return api.DidYouMean(name, slices.Sorted(known))
 }
+
+// maxSuggestions is how many refusals may stand before one that suggests a name: to
+// look at all names for each of many costs too much.
+const maxSuggestions = 20
 
 // checkGraph has package dag look at needs and cycles.
 func (b *planner) checkGraph() {

@@ -80,9 +80,8 @@ func (r *run) rendered(running bool) ([]placedDoc, error) {
 		case k.action == ActionUpdate && k.record != nil: // came after
 			continue
 		}
-		c := j.outcome.Rendered.Condition()
-		now := api.Condition{Type: c.Type, Status: api.ConditionStatus(c.Status), Reason: c.Reason, Message: c.Message}
-		conditions := slices.Clone(k.revision.Status.Conditions)
+		now := conditionOf(j.outcome.Rendered.Condition())
+		conditions := slices.Clone(k.conditions())
 		if i := slices.IndexFunc(conditions, func(c api.Condition) bool { return c.Type == now.Type }); i < 0 {
 			conditions = append(conditions, now)
 		} else if conditions[i] == now {
@@ -146,15 +145,15 @@ func annotate(n *yaml.RNode, notes map[string]string) error {
 // recordedRevision is a PackageRevision with the record of applied tasks, the
 // upstream lock and the Kptfile's conditions.
 func (j *job) recordedRevision() (*yamldoc.Doc, error) {
-	pr := j.revision
 	k, err := j.pkg.Kptfile(".")
 	if err != nil {
 		return nil, err
 	}
-	pr.Status.Conditions = mirrored(pr, k, j)
+	pr := *j.revision // a copy: the coordinator reads the order's own
+	pr.Status.Conditions = j.mirrored(k)
 	pr.Status.UpstreamLock = nil
 	if l := k.UpstreamLock; l != nil && l.Git != nil {
-		pr.Status.UpstreamLock = &api.Lock{Type: l.Type, Git: &api.GitLock{Repo: l.Git.Repo, Directory: l.Git.Directory, Ref: l.Git.Ref, Commit: l.Git.Commit}}
+		pr.Status.UpstreamLock = &api.Lock{Type: l.Type, Git: (*api.GitLock)(l.Git)}
 	}
 	root, err := j.doc.Copy()
 	if err != nil {
@@ -177,6 +176,7 @@ func (j *job) recordedRevision() (*yamldoc.Doc, error) {
 	if err := annotate(n, pr.Record(len(pr.Spec.Tasks))); err != nil {
 		return nil, err
 	}
+	j.mirror = pr.Status.Conditions
 	return j.doc.With(root), nil
 }
 
@@ -197,27 +197,40 @@ func setStatus(n, st *yaml.RNode) error {
 	})
 }
 
+// conditions are those of the object as it is recorded.
+func (j *job) conditions() []api.Condition {
+	if j.record != nil {
+		return j.mirror
+	}
+	return j.revision.Status.Conditions
+}
+
 // mirrored are the conditions of the object after j: those of the Kptfile, and
 // stoop's own about the render.
-func mirrored(pr *api.PackageRevision, k *kptpkg.Kptfile, j *job) []api.Condition {
+func (j *job) mirrored(k *kptpkg.Kptfile) []api.Condition {
 	var out []api.Condition
 	var rendered *api.Condition
-	for _, c := range pr.Status.Conditions {
+	for _, c := range j.revision.Status.Conditions {
 		if c.Type == api.RenderedCondition {
 			rendered = &c
 		}
 	}
 	if j.outcome != nil && j.outcome.Rendered != nil {
-		c := j.outcome.Rendered.Condition()
-		rendered = &api.Condition{Type: c.Type, Status: api.ConditionStatus(c.Status), Reason: c.Reason, Message: c.Message}
+		c := conditionOf(j.outcome.Rendered.Condition())
+		rendered = &c
 	}
 	for _, c := range k.Status.Conditions {
 		if c.Type != api.RenderedCondition {
-			out = append(out, api.Condition{Type: c.Type, Status: api.ConditionStatus(c.Status), Reason: c.Reason, Message: c.Message})
+			out = append(out, conditionOf(c))
 		}
 	}
 	if rendered != nil {
 		out = append(out, *rendered)
 	}
 	return out
+}
+
+// conditionOf is a Kptfile's condition as one of a PackageRevision.
+func conditionOf(c kptpkg.Condition) api.Condition {
+	return api.Condition{Type: c.Type, Status: api.ConditionStatus(c.Status), Reason: c.Reason, Message: c.Message}
 }

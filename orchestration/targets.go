@@ -117,8 +117,8 @@ func (b *planner) checkJobs(at map[string][]*work) {
 		}
 		jobsAt[j.target] = append(jobsAt[j.target], j)
 		for dir := j.target; ; {
-			for _, w := range at[dir] {
-				check(w, j)
+			if ws := at[dir]; len(ws) > 0 {
+				check(ws[0], j) // the others come after it
 			}
 			if dir == "." {
 				break
@@ -130,13 +130,16 @@ func (b *planner) checkJobs(at map[string][]*work) {
 		for up := dir; up != "."; {
 			up = path.Dir(up)
 			for _, j := range jobsAt[up] {
-				for _, w := range ws {
-					if j.action == ActionReplace && w.kind.makes {
-						b.refuse(w.order, codeConflict, w.field+".target", "target %q is inside %q, all of which %s %s in %s replaces: choose one elsewhere", dir, up, j.object.Ref().Kind, j.name(), j.file)
-						continue
-					}
-					check(w, j)
+				i := -1
+				if j.action == ActionReplace {
+					i = slices.IndexFunc(ws, func(w *work) bool { return w.kind.makes })
 				}
+				if i < 0 {
+					check(ws[0], j) // the others come after it
+					continue
+				}
+				w := ws[i]
+				b.refuse(w.order, codeConflict, w.field+".target", "target %q is inside %q, all of which %s %s in %s replaces: choose one elsewhere", dir, up, j.object.Ref().Kind, j.name(), j.file)
 			}
 		}
 	}

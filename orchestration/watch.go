@@ -137,6 +137,9 @@ func (w *watchers) look(in repositoryKey, revisions func() ([]Revision, error)) 
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.contents[in] != c { // nobody watched for a while: c says what was before
+		return nil
+	}
 	var gone []Revision
 	for key, r := range c.revisions {
 		if _, still := now[key]; !still {

@@ -190,6 +190,25 @@ func TestWatchersAreFreed(t *testing.T) {
 	assert.Nil(t, w.contents)
 }
 
+// A listing that began when others watched tells nobody who came meanwhile: it is
+// compared with what those knew.
+func TestWatchersLateListing(t *testing.T) {
+	var w watchers
+	ctx, cancel := context.WithCancel(t.Context())
+	one := w.add(ctx, Filter{}, []repositoryKey{watchedKey})
+	var two *watcher
+	require.NoError(t, w.look(watchedKey, func() ([]Revision, error) {
+		cancel()
+		for range w.events(one) { // until it has gone
+		}
+		two = w.add(t.Context(), Filter{}, []repositoryKey{watchedKey})
+		w.holds(t, rev("v1", api.Draft, 0))
+		assert.Equal(t, []string{"Added v1 Draft"}, drain(two))
+		return []Revision{rev("v1", api.Draft, 0)}, nil
+	}))
+	assert.Empty(t, drain(two))
+}
+
 // However listings and watchers come and go at the same time, everybody ends
 // with what there is.
 func TestWatchersConcurrently(t *testing.T) {
