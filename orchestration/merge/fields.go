@@ -43,6 +43,21 @@ func (p *place) field() string {
 	return strings.TrimPrefix(b.String(), ".")
 }
 
+// loose says whether a mapping is a collection of entries that have nothing to
+// do with each other, so that what one side added to it outlives that the other
+// side deleted all it had.
+func (p *place) loose() bool {
+	switch p.name {
+	case ".metadata":
+		return true
+	case ".annotations", ".labels":
+		return p.parent.name == ".metadata"
+	case ".data", ".binaryData", ".stringData":
+		return p.parent.parent == nil
+	}
+	return false
+}
+
 // step is how a key reads in a path: keys with characters that paths are made
 // of stand in brackets.
 func step(key string) string {
@@ -102,6 +117,8 @@ func (w walker) mappings(at *place, s schema, base, local, upstream *yaml.Node) 
 	switch {
 	case local == nil && (base == nil || upstream == nil), upstream == nil && base == nil:
 		return nil, false // nothing to merge with
+	case (local == nil || upstream == nil) && !at.loose():
+		return nil, false // deleted on one side: a part of it would be no valid value
 	}
 	lf, ok1 := fieldsOf(local)
 	uf, ok2 := fieldsOf(upstream)
