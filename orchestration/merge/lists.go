@@ -30,7 +30,6 @@ func (w walker) items(at *place, s schema, base, local, upstream *yaml.Node) (r 
 	case local == nil && base == nil:
 		return nil, false
 	}
-	unmoved := ll.sameOrder(bl)
 	out := map[string]*yaml.Node{}
 	for i, k := range ll.keys {
 		l, b, u := ll.nodes[i], bl.by[k], ul.by[k]
@@ -50,16 +49,26 @@ func (w walker) items(at *place, s schema, base, local, upstream *yaml.Node) (r 
 			out[k] = w.whole(at.down("["+k+"]", nil), bl.by[k], nil, ul.nodes[i])
 		}
 	}
-	if local == nil {
+	gone := local == nil
+	if gone {
 		n := *upstream
 		n.Content, n.Anchor, n.Line, n.Column = nil, "", 0, 0
 		local = &n
 	} else {
 		nodeComments(base, local, upstream)
 	}
-	order := ll.place(ul, out, s)
-	if unmoved && base != nil {
+	var order []string
+	switch {
+	case base != nil && ll.sameOrder(bl):
 		order = ul.place(ll, out, nil) // only upstream may have changed the order
+	case !ll.moved(ul):
+		order = ll.place(ul, out, s)
+	case w.takesOrder(at, s, bl, ll, ul):
+		order = ul.around(ll, out)
+	case ordered(s):
+		order = ll.around(ul, out)
+	default:
+		order = ll.place(ul, out, s)
 	}
 	before := len(local.Content)
 	local.Content = nil
@@ -67,12 +76,25 @@ func (w walker) items(at *place, s schema, base, local, upstream *yaml.Node) (r 
 		local.Content = append(local.Content, out[k])
 	}
 	switch {
-	case len(local.Content) == 0 && len(ll.keys) == 0 && len(ul.keys) > 0:
+	case len(local.Content) == 0 && (gone || len(ll.keys) == 0 && len(ul.keys) > 0):
 		return nil, true // deleted locally, and nothing new
 	case before == 0 && upstream.Style&yaml.FlowStyle == 0:
 		local.Style &^= yaml.FlowStyle
 	}
 	return local, true
+}
+
+// takesOrder says whether items that local and upstream have in another order are
+// to stand as upstream has them: upstream alone moved them, or wins where both did
+// and the order means something to s.
+func (w walker) takesOrder(at *place, s schema, base, local, upstream list) bool {
+	switch here, there := local.moved(base), upstream.moved(base); {
+	case here != there:
+		return there
+	case ordered(s):
+		return w.clash(at, base.names(), local.names(), upstream.names(), Upstream) == Upstream
+	}
+	return false
 }
 
 // isList says whether a node may stand for a list: nothing and null are empty.
@@ -114,6 +136,62 @@ func (l list) sameOrder(m list) bool {
 		}
 	}
 	return true
+}
+
+// moved says whether items of both lists stand in another order in one of them.
+func (l list) moved(m list) bool {
+	i := 0
+	for _, k := range l.keys {
+		if m.by[k] == nil {
+			continue
+		}
+		for l.by[m.keys[i]] == nil {
+			i++
+		}
+		if m.keys[i] != k {
+			return true
+		}
+		i++
+	}
+	return false
+}
+
+// names is a list of what tells the items apart, nil of none.
+func (l list) names() *yaml.Node {
+	if len(l.keys) == 0 {
+		return nil
+	}
+	n := &yaml.Node{Kind: yaml.SequenceNode}
+	for _, k := range l.keys {
+		n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: k})
+	}
+	return n
+}
+
+// around orders the items of out: as in l, those only in m behind all that come
+// before them there.
+func (l list) around(m list, out map[string]*yaml.Node) []string {
+	at := make(map[string]int, len(l.keys))
+	for i, k := range l.keys {
+		at[k] = i + 1
+	}
+	behind := make([][]string, len(l.keys)+1)
+	last := 0
+	for _, k := range m.keys {
+		if i, ok := at[k]; ok {
+			last = max(last, i)
+		} else if out[k] != nil {
+			behind[last] = append(behind[last], k)
+		}
+	}
+	order := behind[0]
+	for i, k := range l.keys {
+		if out[k] != nil {
+			order = append(order, k)
+		}
+		order = append(order, behind[i+1]...)
+	}
+	return order
 }
 
 // place orders the items of out: as in l, those only in m after the item they
