@@ -91,6 +91,13 @@ func onlyContext(f *kptpkg.File) bool {
 	return found
 }
 
+// ownContext says whether a file is package context that is the package's own to
+// have or, where a clone took it out, not to have.
+func (t trees) ownContext(name string) bool {
+	l := t.local.File(name)
+	return onlyContext(l) || l == nil && onlyContext(t.base.File(name))
+}
+
 // replace puts upstream in local's place. The root's Kptfile is merged, less
 // what rendering said of the old content; the package context stays, and so do
 // packages with an upstream of their own.
@@ -103,7 +110,7 @@ func (m *merger) replace(t trees) (kptpkg.Tree, error) {
 	var files []*kptpkg.File
 	for _, p := range division {
 		for _, f := range p.paths {
-			if f == kptpkg.KptfileName || onlyContext(t.local.File(f)) || t.local.File(f) == nil && onlyContext(t.base.File(f)) {
+			if f == kptpkg.KptfileName || t.ownContext(f) {
 				continue
 			}
 			if u := t.upstream.File(f); u != nil {
@@ -138,7 +145,7 @@ func (m *merger) withKptfile(t trees, out kptpkg.Tree, rerender bool) (kptpkg.Tr
 }
 
 // copyOver copies upstream's files over local's. Files that upstream deleted go,
-// files that are only local stay, the package context stays as it is.
+// files that are only local stay, the package context stays as it is or away.
 func (m *merger) copyOver(t trees) (kptpkg.Tree, error) {
 	var gone []string
 	var files []*kptpkg.File
@@ -157,7 +164,7 @@ func (m *merger) copyOver(t trees) (kptpkg.Tree, error) {
 		return m.settle(Conflict{File: name, Base: base, Local: local, Upstream: upstream, Reason: reason, Taken: Upstream, Info: true}, true) == Upstream
 	}
 	for _, f := range t.upstream.Paths() {
-		if f != kptpkg.KptfileName && !onlyContext(t.local.File(f)) && report(f, changed, copiedOver) {
+		if f != kptpkg.KptfileName && !t.ownContext(f) && report(f, changed, copiedOver) {
 			files = append(files, t.upstream.File(f))
 		}
 	}
