@@ -8,6 +8,12 @@ import (
 // A triple is one object on the three sides, nil where a side doesn't have it.
 type triple struct{ base, local, upstream *resource }
 
+// movedUpstream says whether upstream has an object that is there locally in
+// another file than base.
+func (t *triple) movedUpstream() bool {
+	return t.base != nil && t.local != nil && t.upstream != nil && t.base.path != t.upstream.path
+}
+
 // match finds out which resources are the same object: those of one identity.
 // Where more than one file of a side has an object of that identity, those in
 // files of the same path belong together, and what is then left over if there is

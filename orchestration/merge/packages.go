@@ -143,7 +143,9 @@ func (p *part) mergeContent() error {
 		if err != nil {
 			return err
 		}
-		p.out.place(t, doc)
+		follow := t.movedUpstream() && (t.local.path == t.base.path ||
+			doc != nil && t.local.path != t.upstream.path && p.settleMove(t) == Upstream)
+		p.out.place(t, doc, follow)
 	}
 	return nil
 }

@@ -58,9 +58,9 @@ func (o *output) open(name string, s *sheets) {
 	o.order = append(o.order, name)
 }
 
-// place puts an object where it belongs: where it is locally, unless only
-// upstream moved it; a new one where it is upstream. nil takes it away.
-func (o *output) place(t *triple, doc *yamldoc.Doc) {
+// place puts an object where it belongs: where it is locally, or where upstream
+// moved it if it is to follow; a new one where it is upstream. nil takes it away.
+func (o *output) place(t *triple, doc *yamldoc.Doc, follow bool) {
 	var at *draft
 	for _, r := range []*resource{t.local, t.base, t.upstream} {
 		if r == nil {
@@ -81,7 +81,7 @@ func (o *output) place(t *triple, doc *yamldoc.Doc) {
 	}
 	d := o.drafts[t.local.path]
 	i := t.local.index
-	if doc != nil && t.base != nil && t.upstream != nil && t.base.path != t.upstream.path && t.local.path == t.base.path {
+	if doc != nil && follow {
 		to := o.drafts[t.upstream.path]
 		to.added = append(to.added, newDoc{doc, t, d})
 		d.moved = append(d.moved, t)

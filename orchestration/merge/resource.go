@@ -16,12 +16,13 @@ const (
 	goneUpstream  = "deleted upstream, changed locally"
 	goneLocally   = "deleted locally, changed upstream"
 	ownInput      = "an input of the package: the local value stays"
+	movedApart    = "moved to different files on both sides: it stays where it is locally"
 	copiedOver    = "changed locally, replaced by upstream's file"
 	removedByCopy = "changed locally, removed as upstream no longer has it"
 )
 
 // resolved says what happened where the usual side was to win and doesn't.
-var resolved = map[string]string{ownInput: bothChanged, copiedOver: bothChanged, removedByCopy: goneUpstream}
+var resolved = map[string]string{ownInput: bothChanged, movedApart: "moved to different files on both sides", copiedOver: bothChanged, removedByCopy: goneUpstream}
 
 // Words for what became of a whole resource or file.
 const (
@@ -220,6 +221,14 @@ func (p *part) settleWhole(t *triple, base, local, upstream, reason string) Side
 	c := p.conflict(t, at)
 	c.Base, c.Local, c.Upstream, c.Reason = base, local, upstream, reason
 	c.Info = p.isInput(t)
+	return p.settle(c, false)
+}
+
+// settleMove says a resource that both sides moved to different files, and where
+// it goes: where it is locally, unless upstream's place was asked for.
+func (p *part) settleMove(t *triple) Side {
+	c := p.conflict(t, &place{line: t.local.root.Line})
+	c.Base, c.Local, c.Upstream, c.Reason, c.Info = t.base.path, t.local.path, t.upstream.path, movedApart, true
 	return p.settle(c, false)
 }
 
