@@ -63,6 +63,9 @@ func (a *app) mergeFiles(ctx context.Context, files [3]string, name string, opts
 		}
 		res, err = merge.Merge(trees[0], trees[1], trees[2], opts)
 	}
+	if by, ok := errors.AsType[*merge.StrategyError](err); ok {
+		err = by.Err // nobody has chosen a strategy here
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}

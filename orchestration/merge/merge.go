@@ -41,6 +41,18 @@ func ParseStrategy(name string) (Strategy, error) {
 	return Strategy(name), nil
 }
 
+// A StrategyError says why a strategy can't merge.
+type StrategyError struct {
+	Strategy Strategy
+	Err      error // the cause, which names no strategy
+}
+
+// Error is the cause with the strategy's name before it.
+func (e *StrategyError) Error() string { return string(e.Strategy) + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *StrategyError) Unwrap() error { return e.Err }
+
 // Options say how to merge. The zero value is a resource-merge of a subpackage
 // that fails on conflicts.
 type Options struct {
@@ -85,10 +97,11 @@ type Result struct {
 
 // Merge brings what upstream changed since base into local. A side that doesn't
 // exist is an empty tree. The error is a [ConflictError] when conflicts are left
-// to be settled, then Result has the conflicts and no tree; otherwise it names
-// what can't be merged, with file and line: a resource given twice in one file,
-// a malformed merge comment, a subpackage added on both sides, a bad Kptfile, or
-// for [FastForward] what was changed locally.
+// to be settled, then Result has the conflicts and no tree; for wrong options it
+// says which; otherwise it is a [StrategyError] that names what can't be merged,
+// with file and line: a resource given twice in one file, a malformed merge comment,
+// a subpackage added on both sides, a bad Kptfile, or for [FastForward] what was
+// changed locally.
 func Merge(base, local, upstream kptpkg.Tree, o Options) (Result, error) {
 	strategy, err := ParseStrategy(string(o.Strategy))
 	if err != nil {
@@ -109,7 +122,7 @@ func mergeOnce(t trees, o Options, s settled) (Result, error) {
 	m := &merger{Options: o, used: map[string]bool{}, settled: s}
 	tree, err := m.run(t)
 	if err != nil {
-		return Result{}, fmt.Errorf("%s: %w", cmp.Or(o.Strategy, ResourceMerge), err)
+		return Result{}, &StrategyError{cmp.Or(o.Strategy, ResourceMerge), err}
 	}
 	m.conflicts.sort()
 	res := Result{Tree: tree, Conflicts: m.conflicts, Unused: m.unused()}
