@@ -29,7 +29,8 @@ func (t trees) checkKptfiles(dir string) error {
 // mergeKptfile merges the Kptfile at p: name, namespace and status stay as they
 // are locally; upstream and upstreamLock too, unless adopt says to take what
 // upstream changed in them; everything else is merged as in any resource. A
-// Kptfile that upstream deleted stays. The result is nil when there is none.
+// Kptfile that upstream deleted stays. The result is nil when there is none. Where it
+// changes its YAML aliases are written out.
 func (m *merger) mergeKptfile(t trees, p string, adopt bool) (*kptpkg.File, error) {
 	b, l, u := t.base.File(p), t.local.File(p), t.upstream.File(p)
 	switch {
@@ -50,10 +51,8 @@ func (m *merger) mergeKptfile(t trees, p string, adopt bool) (*kptpkg.File, erro
 	if err != nil || root == nil || upstream == nil {
 		return l, err
 	}
-	if hasAliases(root) || hasAliases(upstream) || base != nil && hasAliases(base) {
-		return nil, fmt.Errorf("%s has YAML aliases: write them out to merge it", p)
-	}
 	sheet := &sheet{file: l, docs: l.Docs()}
+	before := root
 	root = yamldoc.CopyNode(root)
 	kept := []string{"status"}
 	for _, key := range []string{"upstream", "upstreamLock"} {
@@ -74,17 +73,16 @@ func (m *merger) mergeKptfile(t trees, p string, adopt bool) (*kptpkg.File, erro
 		}, prefer == Upstream)
 	}}
 	merged := w.value(&place{line: 1}, kptfileSchema{}, ofAuthor(base, kept), root, ofAuthor(upstream, kept))
-	doc := l.Docs()[i].With(merged)
-	if doc == l.Docs()[i] {
+	if yamldoc.Equal(before, merged) {
 		return l, nil
 	}
 	docs := slices.Clone(l.Docs())
-	docs[i] = doc
+	docs[i] = docs[i].With(merged)
 	return l.WithDocs(docs...), nil
 }
 
-// kptfileRoot is the first content of a Kptfile and which document it is; nil
-// of no file.
+// kptfileRoot is the first content of a Kptfile, its YAML aliases written out, and
+// which document it is; nil of no file.
 func kptfileRoot(f *kptpkg.File) (*yaml.Node, int, error) {
 	if f == nil {
 		return nil, 0, nil
@@ -95,6 +93,9 @@ func kptfileRoot(f *kptpkg.File) (*yaml.Node, int, error) {
 			return nil, 0, fmt.Errorf("%s: %w", f.Path(), err)
 		}
 		if root != nil {
+			if root, err = yamldoc.Expand(root); err != nil {
+				return nil, 0, fmt.Errorf("%s: %w: write them out", f.Path(), err)
+			}
 			return root, i, nil
 		}
 	}
@@ -157,10 +158,12 @@ func withoutRenderStatus(f *kptpkg.File) (*kptpkg.File, error) {
 	if len(status.Content) == 0 {
 		status = nil
 	}
-	docs := slices.Clone(f.Docs())
-	if docs[i] = docs[i].With(with(root, "status", status)); docs[i] == f.Docs()[i] {
+	next := with(root, "status", status)
+	if yamldoc.Equal(root, next) {
 		return f, nil
 	}
+	docs := slices.Clone(f.Docs())
+	docs[i] = docs[i].With(next)
 	return f.WithDocs(docs...), nil
 }
 
