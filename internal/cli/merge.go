@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 
 	"github.com/spf13/cobra"
+	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/orchestration/kptdir"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 	"github.com/stoop-dev/stoop/orchestration/merge"
@@ -32,7 +34,7 @@ func (a *app) mergeCommand() *cobra.Command {
 writes the result to the directory given by -o: one that is new or empty, or
 LOCAL itself. A directory that doesn't exist is a side that has no package. Where
 both sides changed the same thing differently nothing is written, and the command
-that accepts one side is shown.
+that accepts one side is shown. With --root --nested it merges as stoop upgrade does.
 
 As a merge driver of git, for files of KRM resources:
 
@@ -77,7 +79,7 @@ by their lines, as git does.`,
 	fs.StringVarP(&f.output, "output", "o", "", "`DIR` to write the result to; LOCAL for in place")
 	fs.StringVar(&f.conflicts, "conflicts", "", "`FORMAT`: json writes all conflicts to standard output; without -o only that")
 	fs.BoolVar(&f.root, "root", false, "the directories are what is being upgraded, not a package within it: resource-merge leaves the Kptfile's upstream and upstreamLock alone")
-	fs.BoolVar(&f.nested, "nested", false, "merge packages within that have an upstream of their own, too")
+	fs.BoolVar(&f.nested, "nested", false, "merge packages within that have an upstream of their own too, each by its own strategy, instead of leaving them as they are in LOCAL")
 	fs.BoolVar(&f.gitDriver, "git-driver", false, "merge files, as a merge driver of git")
 	return cmd
 }
@@ -128,13 +130,30 @@ func (a *app) merge(ctx context.Context, names [3]string, opts merge.Options, f 
 			return err
 		}
 	}
-	if err := a.judge(err, res.Conflicts, res.Unused); err != nil || f.output == "" {
+	if err := a.judge(err, res.Conflicts, res.Unused); err != nil {
 		return err
+	}
+	a.printSkipped(res.Skipped)
+	if f.output == "" {
+		return nil
 	}
 	if inPlace != nil {
 		return inPlace.Write(ctx, res.Tree)
 	}
 	return a.writeNew(ctx, f.output, res.Tree, writeFlags{})
+}
+
+// printSkipped says which packages were left out of a merge.
+func (a *app) printSkipped(dirs []string) {
+	var results []fn.Result
+	for _, dir := range dirs {
+		r := fn.Result{Severity: fn.Warning, File: &fn.File{Path: path.Join(dir, kptpkg.KptfileName)}, Message: "the package has an upstream of its own, so what UPSTREAM changed in it was left out: --nested merges it"}
+		if dir == "." {
+			r.Message = "LOCAL comes from another upstream than BASE, so nothing was merged: --root merges it"
+		}
+		results = append(results, r)
+	}
+	a.printResults(results)
 }
 
 func sameFile(info os.FileInfo, name string) bool {

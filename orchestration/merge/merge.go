@@ -90,6 +90,11 @@ type Result struct {
 	// Unused are the keys of Options.Resolve that no conflict asked for, sorted:
 	// a typing mistake, mostly.
 	Unused []string
+	// Skipped are the packages that upstream changed and that are left as they are
+	// locally for an upstream of their own, sorted: those within, as Options.Nested
+	// says, unless they have another one than in base; the root, as ".", as
+	// Options.Root says.
+	Skipped []string
 	// RenderError is why Options.Rendered had no answer; nil: it had, or wasn't
 	// asked. What rendering wrote counts as changed locally then.
 	RenderError error
@@ -125,7 +130,7 @@ func mergeOnce(t trees, o Options, s settled) (Result, error) {
 		return Result{}, &StrategyError{cmp.Or(o.Strategy, ResourceMerge), err}
 	}
 	m.conflicts.sort()
-	res := Result{Tree: tree, Conflicts: m.conflicts, Unused: m.unused()}
+	res := Result{Tree: tree, Conflicts: m.conflicts, Unused: m.unused(), Skipped: m.skipped}
 	if open := m.conflicts.open(); len(open) > 0 {
 		res.Tree = kptpkg.Tree{}
 		return res, &ConflictError{Conflicts: open}
@@ -140,6 +145,7 @@ type merger struct {
 	conflicts Conflicts
 	used      map[string]bool // keys of Resolve that a conflict asked for
 	settled   settled
+	skipped   []string // as Result has them
 }
 
 func (m *merger) run(t trees) (kptpkg.Tree, error) {
@@ -147,10 +153,15 @@ func (m *merger) run(t trees) (kptpkg.Tree, error) {
 		return kptpkg.Tree{}, err
 	}
 	merged, err := m.byStrategy(t)
-	if err != nil || !m.Nested || m.Strategy == CopyMerge {
+	switch {
+	case err != nil || m.Strategy == CopyMerge:
 		return merged, err
+	case m.Nested:
+		return m.nested(t, merged)
+	case len(m.skipped) == 0:
+		m.skipped, err = t.skipped(merged)
 	}
-	return m.nested(t, merged)
+	return merged, err
 }
 
 func (m *merger) byStrategy(t trees) (kptpkg.Tree, error) {

@@ -45,6 +45,9 @@ func TestMerge(t *testing.T) {
 			if len(res.Conflicts) > 0 {
 				got["conflicts"] = res.Conflicts.Table()
 			}
+			if len(res.Skipped) > 0 {
+				got["skipped"] = strings.Join(res.Skipped, "\n") + "\n"
+			}
 			if len(res.Unused) > 0 {
 				got["unused"] = strings.Join(res.Unused, "\n") + "\n"
 			}

@@ -9,28 +9,17 @@ import (
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 )
 
-// nested merges the packages with an upstream of their own, the outermost ones,
-// into merged, which is t merged without them. Each is merged by the strategy it
-// names itself, and sees to those within it.
+// nested merges the packages with an upstream of their own into merged, which is
+// t merged without them. Each is merged by the strategy it names itself, and sees
+// to those within it.
 func (m *merger) nested(t trees, merged kptpkg.Tree) (kptpkg.Tree, error) {
-	dirs := map[string]bool{}
-	for _, s := range t.sides() {
-		for _, d := range s.tree.Packages() {
-			if d == "." {
-				continue
-			}
-			own, err := t.hasOwnUpstream(d)
-			if err != nil {
-				return kptpkg.Tree{}, err
-			}
-			if own {
-				dirs[d] = true
-			}
-		}
+	dirs, err := t.ownUpstreams()
+	if err != nil {
+		return kptpkg.Tree{}, err
 	}
-	for _, d := range slices.Sorted(maps.Keys(dirs)) {
-		if below(dirs, path.Dir(d)) || !has(merged, d) && has(t.local, d) {
-			continue // seen to by the package around it, or gone with that
+	for _, d := range dirs {
+		if !has(merged, d) && has(t.local, d) {
+			continue // gone with the package around it
 		}
 		sub, err := m.nestedAt(t, d)
 		if err != nil {
@@ -39,6 +28,39 @@ func (m *merger) nested(t trees, merged kptpkg.Tree) (kptpkg.Tree, error) {
 		merged = merged.Replace(d, sub)
 	}
 	return merged, checkNesting(merged)
+}
+
+// ownUpstreams are the packages within that have an upstream of their own, the
+// outermost ones, sorted.
+func (t trees) ownUpstreams() ([]string, error) {
+	dirs := map[string]bool{}
+	for _, s := range t.sides() {
+		for _, d := range s.tree.Packages() {
+			if d == "." {
+				continue
+			}
+			own, err := t.hasOwnUpstream(d)
+			if err != nil {
+				return nil, err
+			}
+			if own {
+				dirs[d] = true
+			}
+		}
+	}
+	outermost := slices.DeleteFunc(slices.Collect(maps.Keys(dirs)), func(d string) bool { return below(dirs, path.Dir(d)) })
+	slices.Sort(outermost)
+	return outermost, nil
+}
+
+// skipped are the packages with an upstream of their own in which merged lacks
+// what upstream changed; one that is from another upstream than in base is to.
+func (t trees) skipped(merged kptpkg.Tree) ([]string, error) {
+	dirs, err := t.ownUpstreams()
+	return slices.DeleteFunc(dirs, func(d string) bool {
+		sub, is := t.sub(d), merged.Sub(d)
+		return sub.ownUpstreamChanged() || treesEqual(sub.base, sub.upstream) || treesEqual(is, sub.upstream)
+	}), err
 }
 
 func (m *merger) nestedAt(t trees, dir string) (kptpkg.Tree, error) {

@@ -26,6 +26,9 @@ type part struct {
 // resourceMerge merges package by package, parents first.
 func (m *merger) resourceMerge(t trees) (kptpkg.Tree, error) {
 	if !m.Root && t.ownUpstreamChanged() {
+		if !treesEqual(t.base, t.upstream) {
+			m.skipped = []string{"."}
+		}
 		return t.local, nil
 	}
 	division, err := t.divide()
