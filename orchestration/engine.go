@@ -504,7 +504,7 @@ func (e *Engine) workspace(ctx context.Context, self string, draft Draft) worksp
 func (r registered) lock() upstream.Lock {
 	if git := r.object.Spec.Git; git != nil {
 		return upstream.Lock{Type: upstream.TypeGit, Git: &upstream.GitLock{
-			Repo: repository.WithoutCredentials(git.Repo), Directory: r.Directory, Ref: r.Ref, Commit: r.Commit}}
+			Repo: api.WithoutCredentials(git.Repo), Directory: r.Directory, Ref: r.Ref, Commit: r.Commit}}
 	}
 	return upstream.Lock{Type: upstream.TypeOCI, OCI: &upstream.OCILock{Image: withoutTag(r.Ref) + "@" + r.Commit, Ref: r.Ref}}
 }

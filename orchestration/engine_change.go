@@ -70,6 +70,16 @@ func copyRevision(pr *api.PackageRevision) *api.PackageRevision {
 	return &c
 }
 
+// asNoted is pr with its tasks as revisions have them noted.
+func asNoted(pr *api.PackageRevision) *api.PackageRevision {
+	pr = copyRevision(pr)
+	pr.Spec.Tasks = slices.Clone(pr.Spec.Tasks)
+	for i, t := range pr.Spec.Tasks {
+		pr.Spec.Tasks[i] = t.WithoutCredentials()
+	}
+	return pr
+}
+
 // complete checks a new package revision by itself and gives it its name.
 func complete(pr *api.PackageRevision) error {
 	s := pr.Spec
@@ -256,7 +266,7 @@ func (e *Engine) update(ctx context.Context, pr *api.PackageRevision, next map[a
 	n := len(old.Spec.Tasks)
 	changed := old.ObservedDigest() != pr.ObservedDigest()
 	switch {
-	case n > len(pr.Spec.Tasks) || old.TaskDigest(n) != pr.TaskDigest(n):
+	case n > len(pr.Spec.Tasks) || old.TaskDigest(n) != asNoted(pr).TaskDigest(n):
 		return nil, nil, resultError(pr, "spec.tasks", "tasks that have run can't be changed or taken out: append new ones", nil)
 	case !changed && n == len(pr.Spec.Tasks):
 	case r.Lifecycle != api.Draft:

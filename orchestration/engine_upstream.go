@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 )
 
@@ -85,9 +86,9 @@ func (r registered) kptfile(ctx context.Context) (*kptpkg.Kptfile, error) {
 }
 
 // plainRepo is a repository's URL in one of the ways that kpt and Porch spell it,
-// with and without .git.
+// with and without .git, credentials left out.
 func plainRepo(url string) string {
-	return strings.TrimSuffix(strings.TrimRight(url, "/"), ".git")
+	return strings.TrimSuffix(strings.TrimRight(api.WithoutCredentials(url), "/"), ".git")
 }
 
 // withoutTag is an image's name, given without a digest, less its tag.

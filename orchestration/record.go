@@ -153,7 +153,9 @@ func (j *job) recordedRevision() (*yamldoc.Doc, error) {
 	pr.Status.Conditions = j.mirrored(k)
 	pr.Status.UpstreamLock = nil
 	if l := k.UpstreamLock; l != nil && l.Git != nil {
-		pr.Status.UpstreamLock = &api.Lock{Type: l.Type, Git: (*api.GitLock)(l.Git)}
+		git := api.GitLock(*l.Git)
+		git.Repo = api.WithoutCredentials(git.Repo)
+		pr.Status.UpstreamLock = &api.Lock{Type: l.Type, Git: &git}
 	}
 	root, err := j.doc.Copy()
 	if err != nil {

@@ -212,7 +212,7 @@ func originOf(pkg kptpkg.Tree) (*origin, error) {
 		}
 	case l != nil && l.OCI != nil:
 		if !strings.Contains(l.OCI.Image, "@sha256:") {
-			return nil, kptfileError("upstreamLock.oci.image", fmt.Sprintf("is %q: want REGISTRY/NAME@sha256:DIGEST", l.OCI.Image), nil)
+			return nil, kptfileError("upstreamLock.oci.image", fmt.Sprintf("is %q: want REGISTRY/NAME@sha256:DIGEST", api.WithoutCredentials(l.OCI.Image)), nil)
 		}
 	default:
 		return nil, kptfileError("upstreamLock", "is not there, so nothing says which version of upstream the package was made of: get it anew (stoop get)", nil)
@@ -265,7 +265,11 @@ func (o *origin) fetchUpstream(ctx context.Context, from upstream.Source) (kptpk
 
 // fetchBase reads the version of upstream that the package is locked to.
 func (o *origin) fetchBase(ctx context.Context, from upstream.Source) (kptpkg.Tree, error) {
-	t, _, err := from.Fetch(ctx, o.lock.Ref())
+	ref := o.lock.Ref()
+	if git := o.upstream.Git; git != nil && ref.Git != nil && plainRepo(git.Repo) == plainRepo(ref.Git.Repo) {
+		ref.Git.Repo = git.Repo // with its credentials
+	}
+	t, _, err := from.Fetch(ctx, ref)
 	if err == nil {
 		err = checkFile(t)
 	}
@@ -291,11 +295,10 @@ func checkFile(t kptpkg.Tree) error {
 // The lock of an image doesn't say which tag was read.
 func (o *origin) checkTag(ctx context.Context, from upstream.Source, lock upstream.Lock) error {
 	was, now := o.lock.Git, lock.Git
-	if was == nil || now == nil || now.Commit == was.Commit || now.Ref != was.Ref || now.Repo != was.Repo ||
-		strings.Trim(now.Directory, "/") != strings.Trim(was.Directory, "/") {
+	if was == nil || now == nil || now.Commit == was.Commit || placeOf(o.lock.InKptfile()) != placeOf(lock.InKptfile()) {
 		return nil
 	}
-	tag, err := isTag(ctx, from, *now)
+	tag, err := isTag(ctx, from, o.upstream.Git.Repo, *now)
 	if err != nil || !tag {
 		return err
 	}
@@ -304,9 +307,9 @@ func (o *origin) checkTag(ctx context.Context, from upstream.Source, lock upstre
 		now.Ref, now.Repo, was.Commit, now.Commit), nil)
 }
 
-// isTag says whether a ref that was read is a tag. Names are tried in the order
-// of [upstream.GitRef]; none of them fetches anything again.
-func isTag(ctx context.Context, from upstream.Source, read upstream.GitLock) (bool, error) {
+// isTag says whether a ref that was read from a repository is a tag. Names are tried
+// in the order of [upstream.GitRef]; none of them fetches anything again.
+func isTag(ctx context.Context, from upstream.Source, repo string, read upstream.GitLock) (bool, error) {
 	names := []string{read.Ref}
 	if read.Directory != "/" {
 		names = []string{read.Directory + "/" + read.Ref, read.Ref}
@@ -314,7 +317,7 @@ func isTag(ctx context.Context, from upstream.Source, read upstream.GitLock) (bo
 	for _, name := range names {
 		for _, kind := range []string{"refs/tags/", "refs/heads/"} {
 			_, lock, err := from.Fetch(ctx, upstream.Ref{Type: upstream.TypeGit,
-				Git: &upstream.GitRef{Repo: read.Repo, Directory: read.Directory, Ref: kind + name}})
+				Git: &upstream.GitRef{Repo: repo, Directory: read.Directory, Ref: kind + name}})
 			switch {
 			case errors.Is(err, upstream.ErrNotFound):
 			case err != nil:
@@ -330,7 +333,7 @@ func isTag(ctx context.Context, from upstream.Source, read upstream.GitLock) (bo
 func sameLock(a, b upstream.Lock) bool {
 	switch {
 	case a.Git != nil && b.Git != nil:
-		return *a.Git == *b.Git
+		return a.Git.Commit == b.Git.Commit && placeOf(a.InKptfile()) == placeOf(b.InKptfile())
 	case a.OCI != nil && b.OCI != nil:
 		return a.OCI.Image == b.OCI.Image
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/stoop-dev/stoop/orchestration"
+	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/kptdir"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 	"github.com/stoop-dev/stoop/orchestration/repository"
@@ -78,8 +79,7 @@ func (a *app) getSource(ctx context.Context, from string) (upstream.Source, upst
 	if image, ok := strings.CutPrefix(from, "oci://"); ok {
 		host, name, _ := strings.Cut(image, "/")
 		if host == "" || name == "" {
-			host = host[strings.LastIndexByte(host, '@')+1:] // no password is shown
-			return nil, upstream.Ref{}, usageError("oci://%s names no image: write oci://REGISTRY/NAME:TAG, or @sha256:DIGEST in place of the tag", host)
+			return nil, upstream.Ref{}, usageError("%s names no image: write oci://REGISTRY/NAME:TAG, or @sha256:DIGEST in place of the tag", api.WithoutCredentials(from))
 		}
 		client := a.oci(a.git(repository.Access{Network: []string{host}}, true))
 		client.DockerConfig = true

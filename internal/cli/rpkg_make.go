@@ -117,7 +117,7 @@ func cloneSource(source string, flags api.GitPackage) (from api.UpstreamRef, acc
 	isGit := strings.ContainsAny(source, "/:")
 	switch {
 	case (isImage || !isGit) && flags != (api.GitPackage{}):
-		return from, access, usageError("--directory, --ref and --secret-ref are about a git repository, and %s is none", source)
+		return from, access, usageError("--directory, --ref and --secret-ref are about a git repository, and %s is none", api.WithoutCredentials(source))
 	case isImage:
 		host, _, _ := strings.Cut(image, "/")
 		return api.UpstreamRef{Type: api.UpstreamOCI, OCI: &api.OCIPackage{Image: image}}, repository.Access{Network: []string{host}}, nil
@@ -132,7 +132,7 @@ func cloneSource(source string, flags api.GitPackage) (from api.UpstreamRef, acc
 		{"directory", flags.Directory, strings.Trim(dir, "/")}, {"ref", flags.Ref, ref},
 	} {
 		if f.given != "" && f.parsed != "" && strings.Trim(f.given, "/") != f.parsed {
-			return from, access, usageError("--%s is %s, and %s says %s: leave one out", f.flag, f.given, source, f.parsed)
+			return from, access, usageError("--%s is %s, and %s says %s: leave one out", f.flag, f.given, api.WithoutCredentials(source), f.parsed)
 		}
 	}
 	git := flags

@@ -122,7 +122,7 @@ func validateWord(p *problems, field, value, advice string) {
 	if value == "" {
 		p.missing(field, "%s", advice)
 	} else if why := checkWord(value); why != "" {
-		p.addf(field, "%s %s", quote(value), why)
+		p.addf(field, "%s %s", quote(WithoutCredentials(value)), why)
 	}
 }
 

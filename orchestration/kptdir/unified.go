@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 )
 
@@ -21,6 +22,7 @@ const (
 // WriteDiff writes how to get from one tree to the other as a patch in git's
 // format, which git apply and patch -p1 take. Of binary files, which are those
 // with a NUL byte and those of more than 16 MiB, it says only that they differ.
+// Credentials in URLs are hidden: lines with some don't apply.
 func WriteDiff(w io.Writer, before, after kptpkg.Tree) error {
 	changes, err := Diff(before, after)
 	if err != nil {
@@ -124,7 +126,7 @@ func (w patch) hunk(a, b [][]byte, edits []edit) {
 func (w patch) lines(sign byte, lines [][]byte) {
 	for _, l := range lines {
 		w.WriteByte(sign)
-		w.Write(l)
+		w.WriteString(api.HidePasswords(string(l)))
 		if l[len(l)-1] != '\n' {
 			w.WriteString("\n\\ No newline at end of file\n")
 		}

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/stoop-dev/stoop/fn"
+	"github.com/stoop-dev/stoop/orchestration/api"
 )
 
 // Side is who wins a conflict.
@@ -256,6 +257,9 @@ func (e *ConflictError) Error() string {
 // wins only where it may; while a conflict is open, local is returned.
 func (m *merger) settle(c Conflict, mayTakeUpstream bool) Side {
 	c.File, c.dir, c.input = path.Join(m.prefix, c.File), m.Dir, c.Reason == ownInput
+	for _, value := range []*string{&c.Base, &c.Local, &c.Upstream} {
+		*value = api.HidePasswords(*value)
+	}
 	switch side, ok := m.resolution(c); {
 	case ok:
 		if c.Info && side != cmp.Or(c.Taken, Local) {

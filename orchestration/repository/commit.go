@@ -63,9 +63,9 @@ func notesIn(object []byte) []note {
 	return notes
 }
 
-// encodeTask is a task as notes have it.
+// encodeTask is a task as notes have it. Whoever can read the repository reads them.
 func encodeTask(t api.Task) (json.RawMessage, error) {
-	text, err := yaml.Marshal(t)
+	text, err := yaml.Marshal(t.WithoutCredentials())
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func encodeTask(t api.Task) (json.RawMessage, error) {
 func decodeTask(raw json.RawMessage) (api.Task, error) {
 	var t api.Task
 	err := yaml.Unmarshal(raw, &t)
-	return t, err
+	return t.WithoutCredentials(), err
 }
 
 // taskRender is what Porch notes of an update that was no task.

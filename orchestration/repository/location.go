@@ -11,6 +11,8 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
+
+	"github.com/stoop-dev/stoop/orchestration/api"
 )
 
 // maxLocation bounds the length of a repository's URL or path.
@@ -37,7 +39,7 @@ var scpLike = regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9_.-]*)@([A-Za-z0-9][A-
 // schemes (ext::) run commands.
 func parseLocation(s string) (location, error) {
 	bad := func(why string) (location, error) {
-		return location{}, fmt.Errorf("repository %q: %s", redact(s), why)
+		return location{}, fmt.Errorf("repository %q: %s", api.WithoutCredentials(s), why)
 	}
 	switch {
 	case s == "":
@@ -77,7 +79,7 @@ func parseLocation(s string) (location, error) {
 		if !filepath.IsAbs(u.Path) {
 			return bad("has no absolute path: write file:///PATH")
 		}
-		return location{text: redact(s), path: u.Path}, nil
+		return location{text: api.WithoutCredentials(s), path: u.Path}, nil
 	}
 	port, known := defaultPorts[u.Scheme]
 	if !known {
@@ -97,7 +99,7 @@ func parseLocation(s string) (location, error) {
 	if err != nil || number == 0 {
 		return bad("has a port that is none")
 	}
-	loc := location{text: redact(s), scheme: u.Scheme, host: host, port: port}
+	loc := location{text: api.WithoutCredentials(s), scheme: u.Scheme, host: host, port: port}
 	loc.endpoint = &transport.Endpoint{Protocol: u.Scheme, Host: host, Port: int(number), Path: u.Path}
 	password, hasPassword := u.User.Password()
 	switch u.Scheme {
@@ -125,36 +127,4 @@ func parseLocation(s string) (location, error) {
 
 func isLocalPath(s string) bool {
 	return filepath.IsAbs(s) || s == "." || s == ".." || strings.HasPrefix(s, "./") || strings.HasPrefix(s, "../")
-}
-
-// WithoutCredentials is a repository's URL or path as locks have it.
-func WithoutCredentials(repo string) string { return redact(repo) }
-
-// redact takes the credentials out of a repository's URL and leaves the rest as
-// the user wrote it. Of text that is no proper URL it takes too much rather
-// than too little.
-func redact(s string) string {
-	scheme, rest, ok := strings.Cut(s, "://")
-	if !ok {
-		if at := strings.LastIndexByte(s, '@'); at >= 0 && strings.Contains(s[:at], ":") && !scpLike.MatchString(s) {
-			return s[at+1:]
-		}
-		return s
-	}
-	if i := strings.IndexAny(rest, "?#"); i >= 0 {
-		rest = rest[:i]
-	}
-	end := strings.IndexByte(rest, '/')
-	if _, err := url.Parse(s); err != nil || end < 0 {
-		end = len(rest) // a / may be part of the password
-	}
-	at := strings.LastIndexByte(rest[:end], '@')
-	if at < 0 {
-		return scheme + "://" + rest
-	}
-	user := ""
-	if strings.EqualFold(scheme, "ssh") && !strings.Contains(rest[:at], ":") {
-		user = rest[:at+1] // a name, not a secret: git@
-	}
-	return scheme + "://" + user + rest[at+1:]
 }

@@ -10,13 +10,15 @@ import (
 	"unicode"
 
 	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/stoop-dev/stoop/orchestration/api"
 )
 
 // parseImage understands references that say everything: what a missing
 // registry or tag would stand for is a docker convention.
 func parseImage(s string) (name.Reference, location, error) {
 	bad := func(why string) (name.Reference, location, error) {
-		return nil, location{}, fmt.Errorf("image %q %s: write REGISTRY/NAME:TAG or REGISTRY/NAME@sha256:DIGEST", redactImage(s), why)
+		return nil, location{}, fmt.Errorf("image %q %s: write REGISTRY/NAME:TAG or REGISTRY/NAME@sha256:DIGEST", shorten(api.WithoutCredentials(s)), why)
 	}
 	switch {
 	case s == "":
@@ -55,14 +57,4 @@ var ociName = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+(
 func isSHA256(digest string) bool {
 	sum, ok := strings.CutPrefix(digest, "sha256:")
 	return ok && len(sum) == 2*sha256.Size && isHex(sum)
-}
-
-// redactImage takes out what somebody may have put before an @ as in a URL.
-func redactImage(s string) string {
-	image, digest, pinned := strings.Cut(shorten(s), "@sha256:")
-	image = redact(image)
-	if pinned {
-		image += "@sha256:" + digest
-	}
-	return image
 }

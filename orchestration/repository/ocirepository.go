@@ -62,7 +62,7 @@ func (o *OCI) openRegistry(ctx context.Context, reg OCIRegistration) (*ociReposi
 	reg.Registry = strings.TrimRight(reg.Registry, "/")
 	_, loc, err := parseImage(reg.Registry + "/x:x")
 	if err != nil {
-		return nil, fmt.Errorf("registry %q: it is no address: write HOST[:PORT][/PATH]", redactImage(reg.Registry))
+		return nil, fmt.Errorf("registry %q: it is no address: write HOST[:PORT][/PATH]", shorten(api.WithoutCredentials(reg.Registry)))
 	}
 	loc.text = reg.Registry
 	if err := o.Access.permitHost(loc); err != nil {

@@ -18,6 +18,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 	"github.com/go-git/go-git/v5/plumbing/transport"
+
+	"github.com/stoop-dev/stoop/orchestration/api"
 )
 
 // refUpdate is a change of one ref: from a hash, zero when it must not be there,
@@ -275,7 +277,7 @@ func (h *httpPush) follow(to *url.URL) error {
 		return err
 	}
 	if from.Host != base.Host || from.Scheme != base.Scheme {
-		return &movedError{redact(base.String())}
+		return &movedError{api.WithoutCredentials(base.String())}
 	}
 	h.url = base.String()
 	return nil
@@ -292,7 +294,7 @@ func sameOrigin(req *http.Request, via []*http.Request) error {
 	if first := via[0].URL; req.URL.Host != first.Host || req.URL.Scheme != first.Scheme {
 		to := *req.URL
 		to.RawQuery, to.Path, to.RawPath = "", strings.TrimSuffix(to.Path, "/info/refs"), strings.TrimSuffix(to.RawPath, "/info/refs")
-		return &movedError{redact(to.String())}
+		return &movedError{api.WithoutCredentials(to.String())}
 	}
 	if len(via) >= 10 {
 		return errors.New("too many redirects")

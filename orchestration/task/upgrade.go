@@ -103,9 +103,9 @@ func (j *Job) madeOf(mine kptpkg.Tree, base, up *Revision) (*Revision, error) {
 		is = l.OCI.Image
 	}
 	if l := k.UpstreamLock; l.Git != nil {
-		was = fmt.Sprintf("commit %s of %s (%s)", l.Git.Commit, l.Git.Repo, l.Git.Ref)
+		was = fmt.Sprintf("commit %s of %s (%s)", l.Git.Commit, api.WithoutCredentials(l.Git.Repo), l.Git.Ref)
 	} else if l.OCI != nil {
-		was = l.OCI.Image
+		was = api.WithoutCredentials(l.OCI.Image)
 	}
 	return nil, j.taskError("oldUpstreamRef.name", fmt.Sprintf("package revision %q is %s, and by upstreamLock in its Kptfile the package is made of %s: name the revision that holds that version", base.Name, is, was), nil)
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/repository"
 )
 
@@ -34,7 +35,7 @@ func ParseLocator(s string) (repo, dir, ref string, err error) {
 	prefix, host, rest := splitHost(s)
 	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
 		if rest, ref = rest[:at], rest[at+1:]; ref == "" {
-			return "", "", "", fmt.Errorf("%s: nothing follows the @: write a tag, branch or commit, or leave the @ out", redacted(s))
+			return "", "", "", fmt.Errorf("%q: nothing follows the @: write a tag, branch or commit, or leave the @ out", api.WithoutCredentials(s))
 		}
 	}
 	var at int // where the repository ends in rest
@@ -45,18 +46,18 @@ func ParseLocator(s string) (repo, dir, ref string, err error) {
 			at = end
 		}
 		if at < 0 {
-			return "", "", "", fmt.Errorf("%s: no git repository there: REPO is an https, ssh or file URL, git@HOST:PATH, or a path beginning with / or ./", redacted(s))
+			return "", "", "", fmt.Errorf("%q: no git repository there: REPO is an https, ssh or file URL, git@HOST:PATH, or a path beginning with / or ./", api.WithoutCredentials(s))
 		}
 	case end >= 0:
 		at = end
 	default:
 		if at, err = hostedRepository(host, rest); err != nil {
-			return "", "", "", fmt.Errorf("%s: %w", redacted(s), err)
+			return "", "", "", fmt.Errorf("%q: %w", api.WithoutCredentials(s), err)
 		}
 	}
 	dir = strings.TrimPrefix(path.Clean("/"+rest[at:]), "/")
 	if strings.Contains(rest[at:]+"/", "/../") {
-		return "", "", "", fmt.Errorf("%s: the directory leads out of the repository (..)", redacted(s))
+		return "", "", "", fmt.Errorf("%q: the directory leads out of the repository (..)", api.WithoutCredentials(s))
 	}
 	if dir == "" {
 		dir = "/"
@@ -134,13 +135,4 @@ func longestRepository(p string) int {
 		end = strings.LastIndexByte(p[:end], '/')
 	}
 	return -1
-}
-
-// redacted is a locator as errors show it, without credentials.
-func redacted(s string) string {
-	prefix, host, rest := splitHost(s)
-	if scheme, _, ok := strings.Cut(prefix, "://"); ok && strings.Contains(prefix, "@") {
-		return fmt.Sprintf("%q", scheme+"://"+host+rest)
-	}
-	return fmt.Sprintf("%q", s)
 }

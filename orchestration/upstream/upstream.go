@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 	"github.com/stoop-dev/stoop/orchestration/repository"
 )
@@ -63,6 +64,7 @@ func LockIn(k *kptpkg.Kptfile) *Lock {
 		return nil
 	case l.Git != nil:
 		git := GitLock(*l.Git)
+		git.Repo = api.WithoutCredentials(git.Repo) // kpt leaves them in
 		return &Lock{Type: TypeGit, Git: &git}
 	case l.OCI != nil:
 		oci := OCILock{Image: l.OCI.Image, Ref: l.OCI.Image}
