@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+	"sigs.k8s.io/kustomize/kyaml/yaml"
 )
 
 // Rendered returns two versions of the local package in which some files and
@@ -207,4 +208,71 @@ func (m *merger) prefixed(files []string) []string {
 		files[i] = path.Join(m.prefix, f)
 	}
 	return files
+}
+
+// WithCommentsLeft is base's version of a file less the comments that local's has no
+// more: functions such as apply-setters go by them, and what one wrote is not written
+// again once its comment is gone. local may be nil.
+func WithCommentsLeft(base, local *kptpkg.File) (*kptpkg.File, error) {
+	if local == nil || !mergeable(base) || !mergeable(local) {
+		return base, nil
+	}
+	mine, theirs := &sheet{file: local, docs: local.Docs()}, &sheet{file: base, docs: base.Docs()}
+	if mine.takeStock("local") != nil || theirs.takeStock("base") != nil {
+		return base, nil // the merge itself says so
+	}
+	byID := make(map[identity]*yaml.Node, len(mine.resources))
+	for _, r := range mine.resources {
+		byID[r.id] = r.root
+	}
+	docs := slices.Clone(theirs.docs)
+	for _, r := range theirs.resources {
+		if byID[r.id] == nil {
+			continue
+		}
+		root, err := r.doc.Copy()
+		if err != nil {
+			return nil, err
+		}
+		dropComments(root, byID[r.id])
+		docs[r.index] = r.doc.With(root)
+	}
+	return base.WithDocs(docs...), nil
+}
+
+// dropComments takes the comments off n, and off what is below it, that have none
+// at the same place of local. Items of lists are known by name, else by position.
+func dropComments(n, local *yaml.Node) {
+	for _, c := range []struct {
+		is  *string
+		was string
+	}{{&n.HeadComment, local.HeadComment}, {&n.LineComment, local.LineComment}, {&n.FootComment, local.FootComment}} {
+		if c.was == "" {
+			*c.is = ""
+		}
+	}
+	switch {
+	case n.Kind != local.Kind:
+	case n.Kind == yaml.MappingNode:
+		mine, _ := fieldsOf(local)
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if f, ok := mine[n.Content[i].Value]; ok {
+				dropComments(n.Content[i], f.key)
+				dropComments(n.Content[i+1], f.value)
+			}
+		}
+	case n.Kind == yaml.SequenceNode:
+		named := map[string]*yaml.Node{}
+		for _, item := range local.Content {
+			named[text(child(item, "name"))] = item
+		}
+		for i, item := range n.Content {
+			name := text(child(item, "name"))
+			if mine := named[name]; name != "" && mine != nil {
+				dropComments(item, mine)
+			} else if name == "" && i < len(local.Content) {
+				dropComments(item, local.Content[i])
+			}
+		}
+	}
 }

@@ -28,7 +28,7 @@ func (j *Job) Merge(ctx context.Context, base, local, up kptpkg.Tree, o merge.Op
 }
 
 // rendered is local with base's version of some files, before and after
-// rendering. Everything else that functions read (setters, sources of
+// rendering. Everything else that functions read (setters, comments, sources of
 // replacements, the pipeline itself) is the package's own: what it no longer
 // writes was left there on purpose.
 func (j *Job) rendered(ctx context.Context, base, local kptpkg.Tree, contested []string) (before, after kptpkg.Tree, err error) {
@@ -48,7 +48,9 @@ func (j *Job) rendered(ctx context.Context, base, local kptpkg.Tree, contested [
 		case f == nil:
 			made.Package = made.Package.Without(p)
 		case path.Base(p) != kptpkg.KptfileName || samePipeline(base, local, path.Dir(p)):
-			made.Package, err = made.Package.With(f)
+			if f, err = merge.WithCommentsLeft(f, local.File(p)); err == nil {
+				made.Package, err = made.Package.With(f)
+			}
 		}
 		if err != nil {
 			return before, after, err

@@ -143,6 +143,14 @@ func TestMergeRendered(t *testing.T) {
 		[]string{color}, files{"web.yaml": "replicas: 5 #", "setters.yaml": `"4"`}, nil)
 	check("edited by hand over what is rendered", base, mine(t).edited(t, "web.yaml", "replicas: 3", "replicas: 7"), v2.edited(t, "web.yaml", "replicas: 1", "replicas: 5"),
 		[]string{color, "web.yaml:spec.replicas"}, files{"web.yaml": "replicas: 7"}, nil)
+	check("pinned by taking the setter's comment out", base, mine(t).edited(t, "web.yaml", "replicas: 3 # kpt-set: ${replicas}", "replicas: 3"), v2.edited(t, "web.yaml", "replicas: 1", "replicas: 5").edited(t, "setters.yaml", `"3"`, `"5"`),
+		[]string{color, "web.yaml:spec.replicas"}, files{"web.yaml": "replicas: 3\n"}, nil)
+	containers := func(image string) string {
+		return "apiVersion: v1\nkind: Pod\nmetadata:\n  name: pod\nspec:\n  containers:\n  - name: a\n    image: " + image + " # kpt-set: ${image}\n  - name: b\n    image: " + image + " # kpt-set: ${image}\n"
+	}
+	pod := base.and(files{"pod.yaml": containers("x"), "cm.yaml": ""})
+	check("pinned in an item of a list", pod, made(t, pod).edited(t, "pod.yaml", "image: web:1 # kpt-set: ${image}\n  - name: b", "image: web:1\n  - name: b").edited(t, "pod.yaml", "  - name: a", "  - name: mine\n    image: y\n  - name: a"),
+		pod.and(files{"pod.yaml": containers("z")}), []string{"pod.yaml:spec.containers[name=a].image"}, files{"pod.yaml": "  - name: b\n    image: z # kpt-set"}, nil)
 
 	const replacements = "  - image: apply-replacements:v0.1.1\n    configPath: replacements.yaml\n"
 	from := files{
