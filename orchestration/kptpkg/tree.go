@@ -81,10 +81,24 @@ func CheckPath(p string) error {
 }
 
 // isGitDir says whether a path segment would be .git on some file system: any
-// case, and the names Windows takes for it (git~1, trailing dots and spaces).
+// case, the names Windows takes for it (git~1, trailing dots and spaces, the name of
+// a stream), and those HFS+ does, which sees some characters not at all.
 func isGitDir(seg string) bool {
-	s := strings.ToLower(strings.TrimRight(seg, ". "))
+	s, _, _ := strings.Cut(seg, ":")
+	s = strings.Map(func(r rune) rune {
+		if unseenByHFS(r) {
+			return -1
+		}
+		return r
+	}, s)
+	s = strings.ToLower(strings.TrimRight(s, ". "))
 	return s == ".git" || s == "git~1"
+}
+
+// unseenByHFS says whether HFS+ takes names with and without a character for the
+// same. The list is git's.
+func unseenByHFS(r rune) bool {
+	return r >= 0x200c && r <= 0x200f || r >= 0x202a && r <= 0x202e || r >= 0x206a && r <= 0x206f || r == 0xfeff
 }
 
 func (t Tree) idx() *index {

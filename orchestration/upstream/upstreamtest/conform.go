@@ -140,6 +140,7 @@ func Conform(t *testing.T, open func(t *testing.T) Place) {
 			"path leads out further down": {{Path: "a/../../evil"}},
 			"into .git":                   {{Path: ".git/config"}},
 			"into .GIT":                   {{Path: "sub/.GIT/hooks/post-checkout"}},
+			"into .git of HFS+":           {{Path: ".g\u200cit/config"}},
 			"backslash":                   {{Path: `a\..\b`}},
 			"control character":           {{Path: "a\nb"}},
 			"same name but for case":      {{Path: "README"}, {Path: "readme"}},
