@@ -131,7 +131,21 @@ func healedDoc(old, fresh *yamldoc.Doc) (*yamldoc.Doc, error) {
 	if err != nil {
 		return nil, err
 	}
-	return old.With(fn.Heal(was, is)), nil
+	return separatedAs(old.With(fn.Heal(was, is)), fresh), nil
+}
+
+// separatedAs is a healed document without the separator that it began with where it
+// stood before, where the one that was given begins with none.
+func separatedAs(healed, fresh *yamldoc.Doc) *yamldoc.Doc {
+	separator := []byte("---\n")
+	text, err1 := healed.Bytes()
+	given, err2 := fresh.Bytes()
+	if rest, ok := bytes.CutPrefix(text, separator); ok && err1 == nil && err2 == nil && !bytes.HasPrefix(given, separator) {
+		if docs := yamldoc.Split(rest); len(docs) == 1 {
+			return docs[0]
+		}
+	}
+	return healed
 }
 
 // identities are the resources of a package by what they are. One that is there
