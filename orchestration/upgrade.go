@@ -92,8 +92,11 @@ func Upgrade(ctx context.Context, from upstream.Source, pkg kptpkg.Tree, o Upgra
 		}
 		return done, err
 	}
-	if err := at.checkTag(ctx, from, lock); err != nil {
+	switch moved, err := at.movedTag(ctx, from, lock); {
+	case err != nil:
 		return Upgraded{}, err
+	case moved != nil:
+		return Upgraded{}, &fn.ResultError{Result: *moved}
 	}
 	base, err := at.fetchBase(ctx, from)
 	if err != nil {
@@ -142,17 +145,22 @@ func newOrders(before, after kptpkg.Tree) []fn.Result {
 }
 
 // UpstreamChanges returns the version of its upstream that a package is locked
-// to, and the one that its upstream's ref names now.
-func UpstreamChanges(ctx context.Context, from upstream.Source, pkg kptpkg.Tree) (before, after kptpkg.Tree, err error) {
+// to, and the one that its upstream's ref names now. The result, nil mostly, says
+// that this is a tag which moved, so that [Upgrade] won't go there.
+func UpstreamChanges(ctx context.Context, from upstream.Source, pkg kptpkg.Tree) (before, after kptpkg.Tree, moved *fn.Result, err error) {
 	at, err := originOf(pkg)
 	if err != nil {
-		return before, after, err
+		return before, after, nil, err
 	}
-	if after, _, err = at.fetchUpstream(ctx, from); err != nil {
-		return before, after, err
+	after, lock, err := at.fetchUpstream(ctx, from)
+	if err != nil {
+		return before, after, nil, err
+	}
+	if moved, err = at.movedTag(ctx, from, lock); err != nil {
+		return before, after, nil, err
 	}
 	before, err = at.fetchBase(ctx, from)
-	return before, after, err
+	return before, after, moved, err
 }
 
 // LocalChanges returns the version of its upstream that a package is locked to,
@@ -291,20 +299,21 @@ func checkFile(t kptpkg.Tree) error {
 	return nil
 }
 
-// checkTag refuses a git tag that was locked at one commit and is at another now.
-// The lock of an image doesn't say which tag was read.
-func (o *origin) checkTag(ctx context.Context, from upstream.Source, lock upstream.Lock) error {
+// movedTag says, if so, that a git tag was locked at one commit and is at another
+// now. The lock of an image doesn't say which tag was read.
+func (o *origin) movedTag(ctx context.Context, from upstream.Source, lock upstream.Lock) (*fn.Result, error) {
 	was, now := o.lock.Git, lock.Git
 	if was == nil || now == nil || now.Commit == was.Commit || placeOf(o.lock.InKptfile()) != placeOf(lock.InKptfile()) {
-		return nil
+		return nil, nil
 	}
 	tag, err := isTag(ctx, from, o.upstream.Git.Repo, *now)
 	if err != nil || !tag {
-		return err
+		return nil, err
 	}
-	return kptfileError("upstream.git.ref", fmt.Sprintf(
+	moved := fn.ResultOf(kptfileError("upstream.git.ref", fmt.Sprintf(
 		"tag %s of %s moved since it was locked: upstreamLock has commit %s, and the tag is at %s now; tags should stay, so find out why; to go there all the same give that commit as the ref, @%[4]s",
-		now.Ref, now.Repo, was.Commit, now.Commit), nil)
+		now.Ref, now.Repo, was.Commit, now.Commit), nil))
+	return &moved, nil
 }
 
 // isTag says whether a ref that was read from a repository is a tag. Names are tried

@@ -4,8 +4,10 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/orchestration"
 	"github.com/stoop-dev/stoop/orchestration/kptdir"
+	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 )
 
 func (a *app) diffCommand() *cobra.Command {
@@ -18,7 +20,7 @@ a unified diff: from the commit in its Kptfile's upstreamLock to what is there n
 What getting and rendering a package write (merge keys, the Kptfile's name, upstream,
 upstreamLock and status) is left out. With --upstream it shows what changed upstream,
 from that commit to what the Kptfile's upstream ref names now: what stoop upgrade
-would bring.
+would bring. A tag that moved since is said: stoop upgrade won't go there.
 
 The package names the repository, so reading it needs --allow-network or
 --allow-file-repos. The exit code is 1 where there are differences, 2 for errors.`,
@@ -44,11 +46,16 @@ func (a *app) diff(ctx context.Context, name string, theirs bool) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	compare := orchestration.LocalChanges
+	var before, after kptpkg.Tree
 	if theirs {
-		compare = orchestration.UpstreamChanges
+		var moved *fn.Result
+		if before, after, moved, err = orchestration.UpstreamChanges(ctx, a.origins(), pkg); moved != nil {
+			moved.Severity = fn.Warning // it is shown, not taken
+			a.printResults([]fn.Result{*moved})
+		}
+	} else {
+		before, after, err = orchestration.LocalChanges(ctx, a.origins(), pkg)
 	}
-	before, after, err := compare(ctx, a.origins(), pkg)
 	if err != nil {
 		return false, err
 	}
