@@ -191,7 +191,7 @@ func (r *run) prepareOne(j *job) error {
 		}
 	case j.action == ActionUpdate && pr.Lifecycle() != api.Draft:
 		j.action = ActionNone
-		j.note = fmt.Sprintf("the object changed but its lifecycle is %s: the package stays as it is; set spec.lifecycle to Draft to change it", pr.Lifecycle())
+		j.note = fmt.Sprintf("the object changed but its lifecycle is %s: the package stays as it is; %s", pr.Lifecycle(), toChange(pr.Lifecycle()))
 	case j.action == ActionUpdate && gone != "":
 		return j.fail("", gone)
 	}
@@ -202,6 +202,14 @@ func (r *run) prepareOne(j *job) error {
 		return r.mayWorkInPlace(j)
 	}
 	return nil
+}
+
+// toChange is what to do about an object that changed and isn't a Draft.
+func toChange(l api.Lifecycle) string {
+	if l == api.Proposed {
+		return "set spec.lifecycle to Draft to change it"
+	}
+	return "what is published doesn't change any more: undo that, and make a new revision (a PackageRevision with an edit task)"
 }
 
 // checkTarget refuses a target where stoop keeps its own objects, and one that
