@@ -37,7 +37,7 @@ func (f *sourceFlags) flags(fs *pflag.FlagSet, getenv func(string) string) {
 	if cache == "" {
 		cache = repository.DefaultCacheDir()
 	}
-	fs.StringVar(&f.credentialsDir, "credentials-dir", getenv("STOOP_CREDENTIALS_DIR"), "`DIR` of the secrets that tasks may name, as Kubernetes mounts them: DIR/NAME or DIR/NAMESPACE/NAME (environment: STOOP_CREDENTIALS_DIR)")
+	fs.StringVar(&f.credentialsDir, "credentials-dir", getenv("STOOP_CREDENTIALS_DIR"), "`DIR` of the secrets that tasks and repositories may name (Kptfiles name none), as Kubernetes mounts them: DIR/NAME or DIR/NAMESPACE/NAME (environment: STOOP_CREDENTIALS_DIR)")
 	fs.StringVar(&f.cacheDir, "cache-dir", cache, "`DIR` where fetched packages are kept for later runs; empty: nowhere (environment: STOOP_CACHE_DIR)")
 	fs.BoolVar(&f.sshAgent, "allow-ssh-agent", isTrue(getenv("STOOP_ALLOW_SSH_AGENT")), "let tasks authenticate by your ssh agent (environment: STOOP_ALLOW_SSH_AGENT)")
 	fs.BoolVar(&f.helpers, "allow-credential-helpers", isTrue(getenv("STOOP_ALLOW_CREDENTIAL_HELPERS")), "let tasks authenticate by your git credential helpers (environment: STOOP_ALLOW_CREDENTIAL_HELPERS)")

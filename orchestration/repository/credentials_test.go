@@ -219,7 +219,7 @@ func TestWrongPassword(t *testing.T) {
 		assert.EqualValues(t, 1, tries.Load(), "not tried again")
 	}
 	_, _, err := newGit(r).Fetch(t.Context(), repository.GitRef{Repo: url, Ref: "main"})
-	assert.EqualError(t, err, "repository "+url+": there is none, or it needs credentials (401): name a secret (secretRef, --credentials-dir), or allow --allow-credential-helpers for git, --allow-docker-config for images")
+	assert.EqualError(t, err, "repository "+url+": there is none, or it needs credentials (401): allow --allow-credential-helpers for git, --allow-docker-config for images, or name a secret where there is a secretRef (--credentials-dir)")
 	for data, want := range map[*repository.Credential]string{
 		secret(t, map[string]string{"ssh-privatekey": "x"}):    "has no username and password",
 		secret(t, map[string]string{"ca.crt": "x"}):            "ca.crt holds no certificate",

@@ -97,7 +97,7 @@ func (b *boundedRefs) Read(p []byte) (int, error) {
 }
 
 var (
-	errNeedsCredentials = errors.New("there is none, or it needs credentials (401): name a secret (secretRef, --credentials-dir), or allow --allow-credential-helpers for git, --allow-docker-config for images")
+	errNeedsCredentials = errors.New("there is none, or it needs credentials (401): allow --allow-credential-helpers for git, --allow-docker-config for images, or name a secret where there is a secretRef (--credentials-dir)")
 	errBadCredentials   = errors.New("the server refused the credentials (401)")
 	errForbidden        = errors.New("access denied (403)")
 )
