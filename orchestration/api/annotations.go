@@ -55,7 +55,7 @@ func (h *Header) validateAnnotations(p *problems) {
 	slices.Sort(unknown)
 	for _, a := range unknown {
 		p.addf(annotationField(a), "unknown annotation of stoop%s (known: %s)",
-			didYouMean(a, annotations), strings.Join(annotations, ", "))
+			DidYouMean(a, annotations), strings.Join(annotations, ", "))
 	}
 	_, err := h.OnConflict()
 	p.join(err)

@@ -193,7 +193,7 @@ func (c *configMap) checkKeys(p *problems, t TaskType, keys []shorthandKey) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(c.Data)) {
 		if !slices.Contains(known, key) {
-			p.addf("data"+stepTo(key), "unknown key%s (known for type=%s: %s)", didYouMean(key, known), t, strings.Join(known, ", "))
+			p.addf("data"+stepTo(key), "unknown key%s (known for type=%s: %s)", DidYouMean(key, known), t, strings.Join(known, ", "))
 		}
 	}
 }

@@ -196,7 +196,7 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, at *place) {
 			known[i] = f.name
 		}
 		if hint == "" {
-			hint = strings.TrimPrefix(didYouMean(key, known), "; ")
+			hint = strings.TrimPrefix(DidYouMean(key, known), "; ")
 		}
 		if hint != "" {
 			hint = "; " + hint

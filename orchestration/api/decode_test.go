@@ -474,7 +474,7 @@ func TestDidYouMean(t *testing.T) {
 		if want != "" {
 			want = `; did you mean "` + want + `"?`
 		}
-		assert.Equal(t, want, didYouMean(written, known), written)
+		assert.Equal(t, want, DidYouMean(written, known), written)
 	}
 	for _, d := range []struct {
 		a, b string

@@ -67,7 +67,7 @@ func makeObject(apiVersion, kindName string, p *problems) Object {
 	case len(versions) > 0:
 		p.addf("apiVersion", "%s isn't read by stoop: write the object as %s", quote(apiVersion), versions[0])
 	case len(names) > 0:
-		p.addf("kind", "unknown kind %s%s (known in %s: %s)", quote(kindName), didYouMean(kindName, names), apiVersion, strings.Join(names, ", "))
+		p.addf("kind", "unknown kind %s%s (known in %s: %s)", quote(kindName), DidYouMean(kindName, names), apiVersion, strings.Join(names, ", "))
 	default:
 		p.addf("apiVersion", "%s %s isn't an object that stoop reads (it reads %s)", quote(apiVersion), quote(kindName), knownKinds())
 	}

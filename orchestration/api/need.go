@@ -84,7 +84,7 @@ func (n *TaskNeed) validate(p *problems, field string) {
 	}
 	kind := n.Kind()
 	if t := string(kind); !slices.Contains(needTypes, t) {
-		p.add(codeType, field+".type", "unknown type of need %s%s (known: %s)", quote(t), didYouMean(t, needTypes), strings.Join(needTypes, ", "))
+		p.add(codeType, field+".type", "unknown type of need %s%s (known: %s)", quote(t), DidYouMean(t, needTypes), strings.Join(needTypes, ", "))
 		return
 	}
 	switch {
@@ -103,7 +103,7 @@ func (n *TaskNeed) validate(p *problems, field string) {
 	}
 	for i, end := range n.On {
 		if !slices.Contains(ends, end) {
-			p.addf(fmt.Sprintf("%s.on[%d]", field, i), "unknown end of a task %s%s (known: %s)", quote(end), didYouMean(end, ends), strings.Join(ends, ", "))
+			p.addf(fmt.Sprintf("%s.on[%d]", field, i), "unknown end of a task %s%s (known: %s)", quote(end), DidYouMean(end, ends), strings.Join(ends, ", "))
 		}
 	}
 }

@@ -83,10 +83,6 @@ func (s *TaskSpec) PorchTask() (t Task, ok bool) {
 	return Task{}, false
 }
 
-// DidYouMean is `; did you mean "x"?` for the known name closest to what was
-// written, empty when none is close.
-func DidYouMean(written string, known []string) string { return didYouMean(written, known) }
-
 // ValueNode is a value made of maps, lists and scalars as YAML.
 func ValueNode(v any) *yaml.Node { return encode(reflect.ValueOf(v)) }
 

@@ -62,7 +62,7 @@ func validateOutputs(p *problems, field string, outputs map[string]OutputSpec, f
 	for _, key := range sortedKeys(outputs) {
 		o, at := outputs[key], field+stepTo(key)
 		if o.Type != "" && !slices.Contains(outputTypes, o.Type) {
-			p.add(codeType, at+".type", "unknown type %s%s (known: %s)", quote(o.Type), didYouMean(o.Type, outputTypes), strings.Join(outputTypes, ", "))
+			p.add(codeType, at+".type", "unknown type %s%s (known: %s)", quote(o.Type), DidYouMean(o.Type, outputTypes), strings.Join(outputTypes, ", "))
 		}
 		if o.From == nil {
 			continue

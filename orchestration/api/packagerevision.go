@@ -163,7 +163,7 @@ func (t *Task) validate(p *problems, field string) {
 	case i < 0 && hint != "":
 		p.addf(field+".type", "%s: %s (known: %s)", quote(string(t.Type)), hint, known)
 	case i < 0:
-		p.addf(field+".type", "unknown task type %s%s (known: %s)", quote(string(t.Type)), didYouMean(string(t.Type), types), known)
+		p.addf(field+".type", "unknown task type %s%s (known: %s)", quote(string(t.Type)), DidYouMean(string(t.Type), types), known)
 	case len(set) > 1:
 		p.addf(field, "has %s set: keep %s, which its type names, and make a task of each other", strings.Join(set, " and "), t.Type)
 	case len(set) == 1 && !members[i].set:

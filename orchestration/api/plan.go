@@ -174,7 +174,7 @@ func (s *PlanSpec) validate(p *problems, field string, deep int) {
 	switch f := s.FailurePolicy; f {
 	case "", Continue, FailFast:
 	default:
-		p.addf(field+".failurePolicy", "is %s%s: write %s or %s", quote(string(f)), didYouMean(string(f), []string{string(Continue), string(FailFast)}), Continue, FailFast)
+		p.addf(field+".failurePolicy", "is %s%s: write %s or %s", quote(string(f)), DidYouMean(string(f), []string{string(Continue), string(FailFast)}), Continue, FailFast)
 	}
 	s.Timeout.validate(p, field, "timeout")
 	if d := s.Defaults; d != nil {

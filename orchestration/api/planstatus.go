@@ -95,6 +95,6 @@ func validateStatuses(p *problems, field string, tasks []InlineTaskStatus) {
 
 func validatePhase(p *problems, field, phase string, known []string) {
 	if phase != "" && !slices.Contains(known, phase) {
-		p.addf(field+".phase", "unknown phase %s%s (known: %s): write what it was before it was edited, or take it out", quote(phase), didYouMean(phase, known), strings.Join(known, ", "))
+		p.addf(field+".phase", "unknown phase %s%s (known: %s): write what it was before it was edited, or take it out", quote(phase), DidYouMean(phase, known), strings.Join(known, ", "))
 	}
 }

@@ -333,7 +333,7 @@ func (s *TaskSpec) validateType(p *problems, field string) *work {
 		p.missing(field+".type", "write one of %s", strings.Join(workNames(anyWork), ", "))
 	case w == nil:
 		types := workNames(anyWork)
-		p.add(codeType, field+".type", "unknown task type %s%s (known: %s)", quote(string(s.Type)), didYouMean(string(s.Type), types), strings.Join(types, ", "))
+		p.add(codeType, field+".type", "unknown task type %s%s (known: %s)", quote(string(s.Type)), DidYouMean(string(s.Type), types), strings.Join(types, ", "))
 	case len(set) > 1:
 		p.addf(field, "has %s set: keep %s, which its type names, and make a task of each other", strings.Join(set, " and "), s.Type)
 	case len(set) == 1 && w.member(s).IsNil():

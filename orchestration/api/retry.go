@@ -80,7 +80,7 @@ func (r *RetryPolicy) validate(p *problems, field string) {
 	}
 	for i, c := range r.On {
 		if !slices.Contains(causes, c) {
-			p.add(codeRetry, fmt.Sprintf("%s.on[%d]", field, i), "unknown cause %s%s (known: %s)", quote(c), didYouMean(c, causes), strings.Join(causes, ", "))
+			p.add(codeRetry, fmt.Sprintf("%s.on[%d]", field, i), "unknown cause %s%s (known: %s)", quote(c), DidYouMean(c, causes), strings.Join(causes, ", "))
 		}
 	}
 }

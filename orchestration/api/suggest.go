@@ -2,9 +2,9 @@ package api
 
 import "strings"
 
-// didYouMean is `; did you mean "x"?` for the known name closest to what was
+// DidYouMean is `; did you mean "x"?` for the known name closest to what was
 // written, empty when none is close.
-func didYouMean(written string, known []string) string {
+func DidYouMean(written string, known []string) string {
 	if len(written) > maxQuoted {
 		return ""
 	}

@@ -44,6 +44,6 @@ func (t *UpgradeTask) validate(p *problems, field string) {
 	t.NewUpstreamRef.validate(p, field+".newUpstreamRef", "the PackageRevision to upgrade to")
 	t.LocalPackageRevisionRef.validate(p, field+".localPackageRevisionRef", "the PackageRevision to be upgraded")
 	if s := string(t.Strategy); s != "" && !slices.Contains(strategies, s) {
-		p.addf(field+".strategy", "is %s%s (known: %s)", quote(s), didYouMean(s, strategies), strings.Join(strategies, ", "))
+		p.addf(field+".strategy", "is %s%s (known: %s)", quote(s), DidYouMean(s, strategies), strings.Join(strategies, ", "))
 	}
 }

@@ -277,23 +277,6 @@ func TestRevisionsOfTreeBomb(t *testing.T) {
 	require.ErrorContains(t, err, "branch main: has more than 1000 directories")
 }
 
-func TestParseRevisionName(t *testing.T) {
-	t.Parallel()
-	for name, want := range map[string]repository.RevisionName{
-		"repo.b.v1":        {Repository: "repo", Package: "b", Workspace: "v1"},
-		"repo.x.y.b.my-ws": {Repository: "repo", Package: "x/y/b", Workspace: "my-ws"},
-	} {
-		got, err := repository.ParseRevisionName(name)
-		require.NoError(t, err)
-		assert.Equal(t, want, got)
-		assert.Equal(t, name, got.String())
-	}
-	for _, name := range []string{"", "repo", "repo.v1", "repo..v1", ".b.v1", "repo.b.", "repo.b/c.v1", "repo.B.v1", strings.Repeat("a.", 200) + "a"} {
-		_, err := repository.ParseRevisionName(name)
-		assert.Error(t, err, name)
-	}
-}
-
 // 50 packages with 4 revisions each, a commit for each revision.
 func BenchmarkRevisions(b *testing.B) {
 	p := newPorch(b, "")

@@ -2,7 +2,6 @@ package repository
 
 import (
 	"cmp"
-	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -64,19 +63,6 @@ type RevisionName struct {
 // String is repository.path.segments.package.workspace.
 func (n RevisionName) String() string {
 	return n.Repository + "." + strings.ReplaceAll(n.Package+"/"+n.Workspace, "/", ".")
-}
-
-// ParseRevisionName takes a revision's name apart where there is nothing to
-// compare it with: the first part is the repository and the last the workspace.
-// A workspace with dots in it (v1.2) can't be told from a path, so to find a
-// revision compare whole names, as [Git.Revision] does.
-func ParseRevisionName(name string) (RevisionName, error) {
-	repo, rest, _ := strings.Cut(name, ".")
-	i := strings.LastIndexByte(rest, '.')
-	if len(name) > 253 || !subdomain.MatchString(name) || i < 0 {
-		return RevisionName{}, fmt.Errorf("%q is no name of a package revision: write REPOSITORY.PACKAGE.WORKSPACE, with dots for the slashes of a path", shorten(name))
-	}
-	return RevisionName{repo, strings.ReplaceAll(rest[:i], ".", "/"), rest[i+1:]}, nil
 }
 
 // versionTag is how Porch numbers published revisions.
