@@ -38,7 +38,8 @@ func (id identity) clusterScoped() bool {
 }
 
 // identify returns the identity of a resource at path. A kpt-merge comment
-// counts for more than the metadata. The error says the line.
+// counts for more than the metadata, and so does the annotation where that has no
+// place. The error says the line.
 func identify(path string, root *yaml.Node) (identity, error) {
 	version := text(child(root, "apiVersion"))
 	group, _, ok := strings.Cut(version, "/")
@@ -58,10 +59,30 @@ func identify(path string, root *yaml.Node) (identity, error) {
 		}
 	}
 	id.namespace, id.name = text(child(meta, "namespace")), text(child(meta, "name"))
+	if ns, name, ok := identified(key, meta, id); ok {
+		id.namespace, id.name = ns, name
+		return id, nil
+	}
 	if id.name == "" {
 		id.name, id.nameless = text(child(meta, "generateName")), path
 	}
 	return id, nil
+}
+
+// identified reads the annotation that AddKeys writes, where its comment has no place
+// at the key metadata: another one is there, or an anchor. The annotation says default
+// of what has no namespace, too.
+func identified(key, meta *yaml.Node, id identity) (namespace, name string, ok bool) {
+	if key == nil || key.LineComment == "" && meta.Anchor == "" {
+		return "", "", false
+	}
+	prefix := id.group + "|" + id.kind + "|"
+	rest, ok := strings.CutPrefix(text(child(child(meta, "annotations"), upstreamIdentifier)), prefix)
+	namespace, name, found := strings.Cut(rest, "|")
+	if namespace == "default" && id.namespace != namespace {
+		namespace = ""
+	}
+	return namespace, name, ok && found && name != ""
 }
 
 // parseMergeComment reads the comment kpt-merge: namespace/name of the key

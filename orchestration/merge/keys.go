@@ -20,7 +20,7 @@ type Skipped struct {
 // merge finds it again however it was renamed: kpt's line comment
 // `metadata: # kpt-merge: namespace/name` and the annotation
 // internal.kpt.dev/upstream-identifier. A comment that is there already is
-// believed. Kptfiles, being known by their place, get none, nor do JSON files. A
+// believed, and one that says something else stays: there the annotation alone counts. Kptfiles, being known by their place, get none, nor do JSON files. A
 // file that isn't YAML or has a malformed merge comment is left alone and
 // returned in skipped.
 func AddKeys(t kptpkg.Tree) (out kptpkg.Tree, skipped []Skipped, err error) {

@@ -109,7 +109,7 @@ func twice(side string, a, b *resource) error {
 	}
 	hint := ""
 	if side == "local" {
-		hint = ": remove one, or the comment kpt-merge from the one that isn't upstream's"
+		hint = ": remove one, or the comment kpt-merge or annotation upstream-identifier from the one that isn't upstream's"
 	}
 	return fmt.Errorf("%s side: %s is there twice, in %s and %s%s", side, name, where(a), where(b), hint)
 }
