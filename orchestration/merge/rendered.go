@@ -97,7 +97,7 @@ func settleRendered(t trees, o Options) (Result, error) {
 		res, err = mergeOnce(t, o, s)
 	}
 	var contested []string
-	found := map[conflictAt]bool{}
+	found := map[conflictAt]bool{} // as contestedIn has it
 	for _, c := range res.Conflicts {
 		if !c.Info && !c.input {
 			found[c.at()] = true
@@ -108,22 +108,30 @@ func settleRendered(t trees, o Options) (Result, error) {
 		return res, err
 	}
 	slices.Sort(contested)
-	plain, failed := o.takeBack(t.local, slices.Compact(contested)...)
+	contested = slices.Compact(contested)
+	plain, failed := o.takeBack(t.local, contested...)
 	if failed != nil {
 		res.RenderError = renderError(failed)
 		return res, err
 	}
-	left, failed := mergeOnce(trees{t.base, plain, t.upstream}, o, s)
-	if open := (*ConflictError)(nil); failed != nil && !errors.As(failed, &open) {
+	left, failed := o.contestedIn(trees{t.base, plain, t.upstream}, s)
+	if failed != nil {
 		return res, err
 	}
-	for _, c := range left.Conflicts {
-		switch {
-		case c.Info, c.input:
-		case !found[c.at()]:
+	for at := range left {
+		if !found[at] {
 			return res, err // the two can't be compared
-		default:
-			delete(found, c.at())
+		}
+	}
+	var stale map[conflictAt]bool
+	if len(left) > 0 {
+		if stale, failed = o.stale(t, s, contested); failed != nil {
+			return res, err
+		}
+	}
+	for at := range left {
+		if !stale[at] {
+			delete(found, at)
 		}
 	}
 	if len(found) == 0 {
@@ -131,6 +139,55 @@ func settleRendered(t trees, o Options) (Result, error) {
 	}
 	s.conflicts = found
 	return mergeOnce(t, o, s)
+}
+
+// contestedIn is what somebody has to settle in a merge, or has settled.
+func (o Options) contestedIn(t trees, s settled) (map[conflictAt]bool, error) {
+	res, err := mergeOnce(t, o, s)
+	if err != nil && !errors.As(err, new(*ConflictError)) {
+		return nil, err
+	}
+	found := map[conflictAt]bool{}
+	for _, c := range res.Conflicts {
+		if !c.Info && !c.input {
+			found[c.at()] = true
+		}
+	}
+	return found, nil
+}
+
+// stale is what the contested files have from a rendering with base's inputs, where
+// one with local's would write something else: an input changed since.
+func (o Options) stale(t trees, s settled, contested []string) (map[conflictAt]bool, error) {
+	var inputs []string
+	for f := range inputsOf(t.local) {
+		b, l := t.base.File(f), t.local.File(f)
+		if path.Base(f) != kptpkg.KptfileName && b != nil && l != nil && !sameBytes(b, l) {
+			inputs = append(inputs, f)
+		}
+	}
+	if len(inputs) == 0 {
+		return nil, nil
+	}
+	slices.Sort(inputs)
+	before, after, err := o.Rendered(contested)
+	if err != nil {
+		return nil, err
+	}
+	written, err := o.contestedIn(trees{before, after, t.upstream}, s)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := o.takeBack(t.local, append(inputs, contested...)...)
+	if err != nil {
+		return nil, err
+	}
+	left, err := o.contestedIn(trees{t.base, plain, t.upstream}, s)
+	if err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(written, func(at conflictAt, _ bool) bool { return left[at] })
+	return written, nil
 }
 
 // byHand are those of some files that were changed locally by somebody.

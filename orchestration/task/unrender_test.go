@@ -143,6 +143,16 @@ func TestMergeRendered(t *testing.T) {
 		[]string{color}, files{"web.yaml": "replicas: 5 #", "setters.yaml": `"4"`}, nil)
 	check("edited by hand over what is rendered", base, mine(t).edited(t, "web.yaml", "replicas: 3", "replicas: 7"), v2.edited(t, "web.yaml", "replicas: 1", "replicas: 5"),
 		[]string{color, "web.yaml:spec.replicas"}, files{"web.yaml": "replicas: 7"}, nil)
+	edited := v2.edited(t, "web.yaml", "replicas: 1", "replicas: 5").edited(t, "setters.yaml", `"3"`, `"5"`)
+	check("a setter that was not rendered yet", base, mine(t).edited(t, "setters.yaml", `"3"`, `"9"`), edited,
+		[]string{color}, files{"web.yaml": "replicas: 5 #", "setters.yaml": `"9"`}, nil)
+	check("edited by hand beside a setter that was not rendered yet", base, mine(t).edited(t, "setters.yaml", `"3"`, `"9"`).edited(t, "web.yaml", "replicas: 3", "replicas: 7"), edited,
+		[]string{color, "web.yaml:spec.replicas"}, files{"web.yaml": "replicas: 7"}, nil)
+	check("pinned by taking the setter out", base, mine(t).edited(t, "setters.yaml", "  replicas: \"3\"\n", ""), edited,
+		[]string{color, "web.yaml:spec.replicas"}, files{"web.yaml": "replicas: 3 #"}, nil)
+	check("pinned by taking the setter's comment out, and a setter that was not rendered yet", base,
+		mine(t).edited(t, "web.yaml", "replicas: 3 # kpt-set: ${replicas}", "replicas: 3").edited(t, "setters.yaml", `"3"`, `"9"`), edited,
+		[]string{color, "web.yaml:spec.replicas"}, files{"web.yaml": "replicas: 3\n"}, nil)
 	check("pinned by taking the setter's comment out", base, mine(t).edited(t, "web.yaml", "replicas: 3 # kpt-set: ${replicas}", "replicas: 3"), v2.edited(t, "web.yaml", "replicas: 1", "replicas: 5").edited(t, "setters.yaml", `"3"`, `"5"`),
 		[]string{color, "web.yaml:spec.replicas"}, files{"web.yaml": "replicas: 3\n"}, nil)
 	containers := func(image string) string {
