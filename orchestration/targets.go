@@ -58,6 +58,7 @@ func (b *planner) checkTargets() {
 	b.checkJobs(at)
 	b.checkReaders(at)
 	b.checkWhole(at)
+	b.checkOrders(at)
 	slices.SortFunc(b.errs, func(x, y error) int { return strings.Compare(x.Error(), y.Error()) })
 }
 
@@ -248,6 +249,28 @@ func (b *planner) checkWhole(at map[string][]*work) {
 			up = path.Dir(up)
 			if outer := whole[up]; outer != nil {
 				b.refuse(outer.order, codeConflict, outer.field+".target", message, up, j.target, j.object.Ref().Kind+" "+j.name(), j.file)
+			}
+		}
+	}
+}
+
+// checkOrders refuses targets that hold orders: as content they would change with
+// each run that notes in them what it did, and what a task did to them would be
+// lost. A host that keeps no state notes nothing.
+func (b *planner) checkOrders(at map[string][]*work) {
+	if b.opts.Stateless {
+		return
+	}
+	refused := map[*work]bool{}
+	for _, o := range slices.Concat(b.found.orders, b.found.plans) {
+		if ws := at["."]; len(ws) > 0 && b.found.mixed[o.file] && !refused[ws[0]] {
+			refused[ws[0]] = true
+			b.refuse(ws[0].order, codeConflict, ws[0].field+".target", "%s, which is in target %q, holds objects for stoop beside resources: move them to files of their own", o.file, ".")
+		}
+		for dir := path.Dir(o.file); dir != "."; dir = path.Dir(dir) {
+			if ws := at[dir]; len(ws) > 0 && !refused[ws[0]] {
+				refused[ws[0]] = true
+				b.refuse(ws[0].order, codeConflict, ws[0].field+".target", "%s holds an object for stoop and is inside target %q, where it would become content: move it out, or make the target \".\"", o.file, dir)
 			}
 		}
 	}
