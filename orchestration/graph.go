@@ -10,7 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/dag"
+	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 )
 
 // carryOut works through the orders as one graph: each job and each task is a
@@ -107,7 +109,7 @@ func (r *run) observe(e dag.Event) {
 		} else if e.To.Ended() {
 			of.ended(e.To)
 			if of.next != nil {
-				r.store.replace(of.target(), *of.next)
+				r.put(of.target(), *of.next)
 				of.next = nil // what others parse of it is not to be kept here too
 			}
 		}
@@ -125,7 +127,34 @@ func (r *run) observe(e dag.Event) {
 func (r *run) over(j *job, state dag.State) {
 	j.ended(state)
 	if j.pkg != nil && (j.err == nil || j.saved) {
-		r.store.replace(j.target, *j.pkg)
+		r.put(j.target, *j.pkg)
+	}
+}
+
+// put makes pkg the package at target. Where there was nothing, what later tasks
+// have once done to the target, or made in it, is no more, and they do it again.
+func (r *run) put(target string, pkg kptpkg.Tree) {
+	if !r.store.replace(target, pkg) {
+		return
+	}
+	undo := func(dir string) {
+		for _, w := range r.worksAt[dir] {
+			if w.kind.makes && !w.over && w.was.Observed != nil {
+				w.undone = true
+				if !r.opts.Mock { // in which nothing was made
+					w.was = api.TaskStatus{}
+				}
+			}
+		}
+	}
+	undo(target)
+	if target != "." {
+		target += "/"
+	} else {
+		target = ""
+	}
+	for _, dir := range withPrefix(r.workDirs, target) {
+		undo(dir)
 	}
 }
 

@@ -77,7 +77,7 @@ func Inspect(h *TaskHandler, ws kptpkg.Tree, opts Options) ([]Planned, []fn.Resu
 		return nil, nil, err
 	}
 	r.store = newStore(ws, f.own)
-	v := &view{run: r, of: map[string]*Planned{}, at: map[string]string{}, below: map[string]string{}}
+	v := &view{run: r, of: map[string]*Planned{}, at: map[string]string{}, below: map[string]string{}, anew: map[string]*Planned{}}
 	for _, j := range r.jobs {
 		v.job(j)
 	}
@@ -108,6 +108,7 @@ type view struct {
 	of        map[string]*Planned // by path
 	order     []*Planned          // each after all it needs
 	at, below map[string]string   // who would change a directory, and something below it
+	anew      map[string]*Planned // who would make a package where there is nothing, by target
 }
 
 // change notes that a target would change.
@@ -151,6 +152,7 @@ func (v *view) job(j *job) {
 			return
 		}
 		v.change(j.target, j.step)
+		v.makes(j.target, p)
 	}
 }
 
@@ -169,6 +171,27 @@ func (v *view) work(w *work) {
 	}
 	if p.Prospect != WouldSkip && p.Prospect != WouldFail && w.target() != "" {
 		v.change(w.target(), w.path)
+		if w.kind.makes && (p.Prospect == WouldRun || p.Prospect == MayRun) {
+			v.makes(w.target(), p)
+		}
+	}
+}
+
+// makes notes what makes a package where there is nothing.
+func (v *view) makes(target string, p *Planned) {
+	if v.anew[target] == nil && !v.store.has(target) {
+		v.anew[target] = p
+	}
+}
+
+// madeAnew is what makes a target, or a directory around it, where there is
+// nothing; nil for nobody.
+func (v *view) madeAnew(target string) *Planned {
+	for {
+		if p := v.anew[target]; p != nil || target == "" || target == "." {
+			return p
+		}
+		target = path.Dir(target)
 	}
 }
 
@@ -205,6 +228,9 @@ func (v *view) foresee(w *work, p *Planned) (Prospect, string) {
 	is := api.Observed{Spec: w.spec.Digest()}
 	if was := w.was.Observed; was == nil || w.was.Mock || was.Spec != is.Spec {
 		return WouldRun, w.saysElse(&is) // whatever its inputs are
+	}
+	if by := v.madeAnew(w.target()); by != nil && w.kind.makes {
+		return by.Prospect, by.Path + " makes " + by.Target + " anew"
 	}
 	for _, b := range w.spec.Bindings() {
 		if d := v.producer(w, b); d != nil && d.Prospect != WouldSkip {

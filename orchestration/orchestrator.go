@@ -201,8 +201,10 @@ type run struct {
 	store      *store            // ws, while the jobs work on it
 
 	plans       []*plan
-	works       []*work       // tasks by themselves
-	prepared    *dag.Prepared // the graph of all orders, from preparePlans
+	works       []*work            // tasks by themselves
+	prepared    *dag.Prepared      // the graph of all orders, from preparePlans
+	worksAt     map[string][]*work // tasks by target, from preparePlans
+	workDirs    []string           // those targets, sorted
 	graphReport *dag.Report
 
 	saved   time.Time     // when the last checkpoint was

@@ -61,6 +61,7 @@ type work struct {
 	attempt                         // what came of it, once it has ended
 	over    bool                    // it has
 	tried   bool                    // an attempt has begun
+	undone  bool                    // what it once did to its target is no more
 	state   dag.StepReport
 }
 

@@ -85,7 +85,7 @@ func (r *run) planResults() (news, out []fn.Result, errs []error) {
 			errs = append(errs, &fn.ResultError{Result: res})
 		case w.plan == nil && w.state.State == dag.Ready:
 			out = append(out, w.result(fn.Info, fmt.Sprintf("task %s waits: %s", w.name, w.state.Reason)))
-		case w.done && !w.clean && w.was.Observed != nil && !r.opts.Mock:
+		case w.done && !w.clean && (w.was.Observed != nil || w.undone) && !r.opts.Mock:
 			out = append(out, w.result(fn.Info, fmt.Sprintf("task %s ran again: %s", w.path, w.dirty)))
 		}
 		if w.outcome != nil && !w.clean {

@@ -73,6 +73,9 @@ func (d *folder) at(dir string) *folder {
 	return d
 }
 
+// empty says whether there is nothing in the folder, or no folder.
+func (d *folder) empty() bool { return d == nil || len(d.files)+len(d.folders) == 0 }
+
 // each calls visit for all files below the folder, with paths below it.
 func (d *folder) each(prefix string, visit func(p string, f *kptpkg.File)) {
 	for name, f := range d.files {
@@ -101,8 +104,7 @@ func (s *store) pkg(target string) kptpkg.Tree {
 func (s *store) has(target string) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	d := s.root.at(target)
-	return d != nil && (len(d.files) > 0 || len(d.folders) > 0)
+	return !s.root.at(target).empty()
 }
 
 // fileAt is the file that is where dir, or a directory above it, would have to be;
@@ -167,10 +169,11 @@ func (d *folder) changed() {
 	d.changes++
 }
 
-// replace makes pkg the package at target.
-func (s *store) replace(target string, pkg kptpkg.Tree) {
+// replace makes pkg the package at target; anew says that there was nothing.
+func (s *store) replace(target string, pkg kptpkg.Tree) (anew bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	anew = s.root.at(target).empty()
 	d := folder{}
 	if target == "." {
 		s.root.each("", func(p string, f *kptpkg.File) {
@@ -191,6 +194,7 @@ func (s *store) replace(target string, pkg kptpkg.Tree) {
 	}
 	d.changes = at.changes + 1
 	*at = d
+	return anew
 }
 
 // tree is the whole workspace as it is now.

@@ -33,6 +33,7 @@ func (b *planner) checkTargets() {
 			b.mustFollow(ws[i], ws[i-1])
 		}
 	}
+	b.run.worksAt, b.run.workDirs = at, slices.Sorted(maps.Keys(at))
 	// Tasks on one target come one after another, so of those on a target around
 	// it each need only follow the last one before it and precede the first one
 	// behind it.

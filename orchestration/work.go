@@ -108,6 +108,8 @@ func (r *run) whyDirty(w *work, seen *api.Observed) string {
 func (w *work) saysElse(seen *api.Observed) string {
 	was := w.was.Observed
 	switch {
+	case w.undone:
+		return fmt.Sprintf("its target %q was made anew", w.target())
 	case was == nil || w.was.Mock:
 		return "it has not completed before"
 	case was.Spec != seen.Spec:
