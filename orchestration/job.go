@@ -26,6 +26,7 @@ type job struct {
 	arranging, arranged bool // finding out what it needs; having found out
 
 	skip    bool   // not asked for
+	unmade  bool   // not asked for, and its package has never been made
 	applied int    // tasks that have run
 	changed bool   // whether the object says something new about the package
 	note    string // a warning about the object

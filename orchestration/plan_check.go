@@ -56,6 +56,8 @@ func (b *planner) connect(w *work) {
 			j = jobs[0]
 		}
 		switch {
+		case j != nil && j.unmade:
+			b.refuse(w.order, codeNoTask, field, "%s", j.notMade())
 		case j != nil:
 			w.jobs = append(w.jobs, j)
 		case w.plan == nil:
@@ -66,6 +68,10 @@ func (b *planner) connect(w *work) {
 	}
 	w.reads = b.read(w)
 	for _, d := range w.reads {
+		if d.unmade {
+			b.refuse(w.order, codeNoTask, w.field+"."+string(w.spec.Type), "%s", d.notMade())
+			continue
+		}
 		for _, j := range b.within(d.target) {
 			if !slices.Contains(w.jobs, j) {
 				w.jobs = append(w.jobs, j)

@@ -28,6 +28,7 @@ func (r *run) prepare() {
 		if err := prepare(j); !j.skip {
 			j.err = j.about(err)
 		}
+		j.unmade = j.skip && j.action == ActionCreate
 		if key := j.target; key != "" {
 			if j.resources != nil {
 				key += "\x00" // apart from revisions

@@ -200,6 +200,8 @@ func (r *run) local(j *job) localRevisions {
 			}
 		case d.err != nil:
 			return nil, errors.New("it could not be carried out")
+		case d.unmade:
+			return nil, errors.New(d.notMade())
 		case d.after != nil:
 			return nil, fmt.Errorf("its content is gone from the workspace: target %q holds %s now; publish revisions to a registered repository to keep them", d.target, r.holder(d).revision.Metadata.Name)
 		default:
@@ -207,6 +209,12 @@ func (r *run) local(j *job) localRevisions {
 		}
 		return rev, nil
 	}
+}
+
+// notMade is the error for what needs a package that wasn't made before and isn't
+// made in this run.
+func (j *job) notMade() string {
+	return fmt.Sprintf("PackageRevision %s in %s has not been made yet: run that file first, or the whole directory", j.name(), j.file)
 }
 
 // holder is the last of the chain that an order is part of.
