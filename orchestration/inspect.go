@@ -19,15 +19,20 @@ type Prospect string
 const (
 	WouldRun   Prospect = "run"
 	WouldSkip  Prospect = "clean"   // it is done, nothing has changed since
+	WouldOmit  Prospect = "skip"    // what it is for doesn't happen
 	WouldWait  Prospect = "hold"    // somebody has to let it
 	WouldBlock Prospect = "blocked" // something before it fails or waits
 	WouldFail  Prospect = "fail"    // it would be refused
 	MayRun     Prospect = "unknown" // that depends on what others yield
 )
 
-// inTheWay says of what won't complete what is the matter with it, else nothing.
-func (p Prospect) inTheWay() string {
+// word is the prospect within a sentence about something else.
+func (p Prospect) word() string {
 	switch p {
+	case WouldSkip:
+		return "is Completed"
+	case WouldOmit:
+		return "is skipped"
 	case WouldWait:
 		return "is held"
 	case WouldBlock:
@@ -77,7 +82,7 @@ func Inspect(h *TaskHandler, ws kptpkg.Tree, opts Options) ([]Planned, []fn.Resu
 		return nil, nil, err
 	}
 	r.store = newStore(ws, f.own)
-	v := &view{run: r, of: map[string]*Planned{}, at: map[string]string{}, below: map[string]string{}, anew: map[string]*Planned{}}
+	v := &view{run: r, of: map[string]*Planned{}, at: map[string]string{}, below: map[string]string{}, anew: map[string]*Planned{}, waits: map[string]bool{}, held: map[*plan]string{}}
 	for _, j := range r.jobs {
 		v.job(j)
 	}
@@ -109,6 +114,8 @@ type view struct {
 	order     []*Planned          // each after all it needs
 	at, below map[string]string   // who would change a directory, and something below it
 	anew      map[string]*Planned // who would make a package where there is nothing, by target
+	waits     map[string]bool     // by path, what won't end before somebody lets something
+	held      map[*plan]string    // what of that keeps finally tasks from their turn
 }
 
 // change notes that a target would change.
@@ -169,7 +176,7 @@ func (v *view) work(w *work) {
 			p.Prospect, p.Reason = WouldFail, why
 		}
 	}
-	if p.Prospect != WouldSkip && p.Prospect != WouldFail && w.target() != "" {
+	if p.Prospect != WouldSkip && p.Prospect != WouldOmit && p.Prospect != WouldFail && w.target() != "" {
 		v.change(w.target(), w.path)
 		if w.kind.makes && (p.Prospect == WouldRun || p.Prospect == MayRun) {
 			v.makes(w.target(), p)
@@ -195,32 +202,113 @@ func (v *view) madeAnew(target string) *Planned {
 	}
 }
 
-// foresee says what would become of a task, and why.
-func (v *view) foresee(w *work, p *Planned) (Prospect, string) {
-	waits := ""
+// planCancelled is why the tasks of a cancelled plan aren't begun.
+const planCancelled = "the plan is cancelled (spec.cancel)"
+
+// end is how the step would end; sure says that it can't end otherwise.
+func (p *Planned) end() (state dag.State, sure bool) {
+	switch p.Prospect {
+	case WouldSkip:
+		return dag.Completed, true
+	case WouldOmit:
+		return dag.Skipped, true
+	case WouldFail:
+		return dag.Failed, true
+	case WouldBlock:
+		if p.Reason == planCancelled {
+			return dag.Cancelled, true
+		}
+		return dag.Blocked, true
+	}
+	return dag.Completed, false
+}
+
+// begins says whether a task would begin, by what comes before it; WouldRun is that
+// it would.
+func (v *view) begins(w *work, p *Planned) (Prospect, string) {
+	to, why, waits, depends := dag.Ready, "", "", ""
 	seen := map[string]bool{}
 	for _, n := range v.stepNeeds(w) {
 		at := n.Step
 		if w.plan != nil && w.plan.byName[n.Step] != nil {
 			at = w.plan.byName[n.Step].path
 		}
-		if seen[at] {
+		if !seen[at] {
+			seen[at] = true
+			p.Needs = append(p.Needs, PlannedNeed{at, n.Type.String()})
+		}
+		d := v.of[at]
+		if d == nil {
 			continue
 		}
-		seen[at] = true
-		p.Needs = append(p.Needs, PlannedNeed{at, n.Type.String()})
-		if d := v.of[at]; d != nil && d.Prospect.inTheWay() != "" && n.Type != dag.Conditional && waits == "" {
-			waits = fmt.Sprintf("needs %s, which %s", at, d.Prospect.inTheWay())
+		if v.waits[at] {
+			waits = cmp.Or(waits, fmt.Sprintf("needs %s, which %s", at, d.Prospect.word()))
+			continue
+		}
+		end, sure := d.end()
+		switch s := n.Judge(end); {
+		case s == dag.Ready || to == dag.Blocked || s == to:
+		case !sure:
+			depends = "that depends on how " + at + " ends"
+		case n.Type == dag.Conditional:
+			to, why = s, fmt.Sprintf("the condition isn't met: %s %s", at, d.Prospect.word())
+		default:
+			to, why = s, fmt.Sprintf("needs %s, which %s", at, d.Prospect.word())
 		}
 	}
-	if w.plan != nil && w.plan.cancelled() && !w.spec.Finally {
-		return WouldBlock, "the plan is cancelled (spec.cancel)"
+	if w.spec.Finally {
+		waits = cmp.Or(waits, v.held[w.plan])
 	}
-	if why := w.hold(); why != "" {
-		return WouldWait, why
-	}
-	if waits != "" {
+	hold := w.hold()
+	switch {
+	case w.plan != nil && w.plan.cancelled() && !w.spec.Finally:
+		return WouldBlock, planCancelled
+	case waits == "" && to == dag.Skipped:
+		return WouldOmit, why
+	case waits == "" && to == dag.Blocked:
+		return WouldBlock, why
+	case hold != "":
+		v.wait(w)
+		return WouldWait, hold
+	case waits != "":
+		v.wait(w)
 		return WouldBlock, waits
+	case depends != "":
+		return MayRun, depends
+	}
+	return WouldRun, ""
+}
+
+// wait notes that a task won't end, and so finally tasks of its plan won't begin,
+// before somebody lets something.
+func (v *view) wait(w *work) {
+	v.waits[w.path] = true
+	if w.plan != nil && !w.spec.Finally {
+		v.held[w.plan] = cmp.Or(v.held[w.plan], "comes after "+w.path+", which waits")
+	}
+}
+
+// inside gives the tasks of a compound one that doesn't begin the same prospect.
+func (v *view) inside(inner *plan, outer *Planned, is Prospect) {
+	for _, in := range inner.works {
+		p := v.of[in.path]
+		if p.Prospect == is || p.Prospect == WouldSkip && is != WouldOmit {
+			continue
+		}
+		p.Prospect, p.Reason = is, "it is part of "+outer.Path
+		if in.inner != nil {
+			v.inside(in.inner, outer, is)
+		}
+	}
+}
+
+// foresee says what would become of a task, and why.
+func (v *view) foresee(w *work, p *Planned) (Prospect, string) {
+	if is, why := v.begins(w, p); is != WouldRun {
+		if w.inner != nil {
+			v.inside(w.inner, p, is)
+		}
+		return is, why
 	}
 	if w.inner != nil {
 		return v.compound(w)
@@ -287,6 +375,9 @@ func (v *view) compound(w *work) (Prospect, string) {
 	is, why := WouldSkip, ""
 	order := []Prospect{WouldSkip, MayRun, WouldRun, WouldWait, WouldBlock, WouldFail}
 	for _, in := range w.inner.works {
+		if v.waits[in.path] {
+			v.wait(w)
+		}
 		if p := v.of[in.path]; p != nil && slices.Index(order, p.Prospect) > slices.Index(order, is) {
 			is, why = p.Prospect, in.name+": "+p.Reason
 		}

@@ -12,7 +12,7 @@ func (n *node) judge() (State, string) {
 	to, reason := Ready, ""
 	for i, p := range n.needs {
 		need := &n.step.Needs[i]
-		switch s := need.judge(p.state); {
+		switch s := need.Judge(p.state); {
 		case s == Ready || to == Blocked || s == to:
 		case need.Type == Conditional:
 			to, reason = s, fmt.Sprintf("the condition isn't met: %s is %s", need.Step, p.state)
@@ -23,9 +23,9 @@ func (n *node) judge() (State, string) {
 	return to, reason
 }
 
-// judge says what a need means for the step that has it, by how the needed step
+// Judge says what a need means for the step that has it, by how the needed step
 // ended; Ready is that it's met.
-func (need *Need) judge(end State) State {
+func (need *Need) Judge(end State) State {
 	switch need.Type {
 	case Conditional:
 		if slices.Contains(need.On, end) || need.On == nil && end == Completed {
