@@ -260,6 +260,9 @@ func (v *view) begins(w *work, p *Planned) (Prospect, string) {
 		waits = cmp.Or(waits, v.held[w.plan])
 	}
 	hold := w.hold()
+	if hold == "" && w.unapproved(w.spec) != "" {
+		hold = w.unapproved(v.boundNow(w))
+	}
 	switch {
 	case w.plan != nil && w.plan.cancelled() && !w.spec.Finally:
 		return WouldBlock, planCancelled

@@ -406,7 +406,7 @@ func TestPlanApprove(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, map[string]string{"c": "Pending", "c/gate": "Ready", "after": "Pending"}, states(report))
 	text := fileText(t, ws, "plan.yaml")
-	assert.Contains(t, text, "c/gate: waits for approval: set spec.tasks[0].compound.plan.tasks[0].approve.approved to true")
+	assert.Contains(t, text, "c/gate: waits for approval (well): set spec.tasks[0].compound.plan.tasks[0].approve.approved to true")
 	again, _, err := runPlan(t.Context(), ws, orchestration.Options{})
 	require.NoError(t, err)
 	assert.Equal(t, text, fileText(t, again, "plan.yaml"))

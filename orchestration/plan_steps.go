@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stoop-dev/stoop/orchestration/api"
@@ -100,17 +101,31 @@ func (w *work) before() int {
 	return w.was.Attempts
 }
 
-// hold is why a task isn't started though it is ready.
+// hold is why a task isn't started though it is ready. What an approval is about may
+// only be known then, see carry.
 func (w *work) hold() string {
 	switch s := w.spec; {
 	case w.plan != nil && w.plan.suspended():
 		return "the plan is suspended (spec.suspend)"
 	case s.Suspend:
 		return "it is suspended (" + w.field + ".suspend)"
-	case s.Type == api.WorkApprove && (s.Approve == nil || !s.Approve.Approved):
-		return "waits for approval: set " + w.field + ".approve.approved to true"
+	case s.Approve == nil || len(w.bindings) == 0:
+		return w.unapproved(s)
 	}
 	return ""
+}
+
+// unapproved is what the task, as spec says it, waits for until it is approved, empty
+// where it needn't be.
+func (w *work) unapproved(spec *api.TaskSpec) string {
+	what := ""
+	switch a := spec.Approve; {
+	case spec.Type != api.WorkApprove || a != nil && a.Approved:
+		return ""
+	case a != nil && a.Message != "":
+		what = " (" + strings.Join(strings.Fields(a.Message), " ") + ")"
+	}
+	return "waits for approval" + what + ": set " + w.field + ".approve.approved to true"
 }
 
 // suspended says whether the plan, or one around it, is to start nothing.

@@ -42,6 +42,9 @@ func (r *run) carry(ctx context.Context, w *work, in dag.Inputs) (dag.Result, er
 	if err != nil {
 		return dag.Result{}, err
 	}
+	if why := w.unapproved(bound); why != "" {
+		return dag.Result{}, dag.Held(why)
+	}
 	seen := &api.Observed{Spec: w.spec.Digest()}
 	if bound != w.spec {
 		if d := bound.Digest(); d != seen.Spec {
