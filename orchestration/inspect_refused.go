@@ -33,7 +33,7 @@ func (v *view) refused(w *work) string {
 		return ""
 	}
 	pr := w.revision(spec, pkg)
-	job := &task.Job{Revision: pr, Task: &pr.Spec.Tasks[0], Package: pkg}
+	job := &task.Job{Revision: pr, AnyPackage: true, Task: &pr.Spec.Tasks[0], Package: pkg}
 	if why := firstLine(w.about(v.refusedJob(job, v.localTo(w)))); why != "" || !onlyWhereEmpty(job.Task) {
 		return why
 	}

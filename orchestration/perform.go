@@ -36,7 +36,7 @@ func (r *run) perform(ctx context.Context, w *work, a *attempt, spec *api.TaskSp
 	if u := spec.Upgrade; u != nil && in.onConflict == "" {
 		in.onConflict = merge.Policy(u.OnConflict)
 	}
-	job := &task.Job{Revision: pr}
+	job := &task.Job{Revision: pr, AnyPackage: true}
 	kind, _ := task.Find(string(spec.Type))
 	var err error
 	if w.target() == "." && r.opts.RefuseInPlace != "" && !w.kind.tool {

@@ -37,6 +37,9 @@ type Job struct {
 	Revision  *api.PackageRevision // the object that orders the work
 	Task      *api.Task            // the task, nil for an update
 	TaskIndex int                  // where it is in Revision.Spec.Tasks
+	// AnyPackage says that Revision is made up and no package's of a repository: it may
+	// be an edit of any.
+	AnyPackage bool
 	// Resources are what replaces the package, nil for other work.
 	Resources   *api.PackageRevisionResources
 	Function    *kptpkg.Function   // what an eval runs, nil for other work
