@@ -147,6 +147,9 @@ func (f *found) readObject(root *yaml.Node, file string, line int, pkg string, d
 	head := headOf(root)
 	known := api.Known(head.APIVersion, head.Kind)
 	switch {
+	case head.Kind == "List" && head.APIVersion == "v1":
+		f.ignoreListed(root, file, index)
+		return nil, false, nil
 	case !known && !(declaring && head.IsLocalConfig() && ours(head.APIVersion)):
 		return nil, false, nil
 	case head.Kind == "Repository":
@@ -242,6 +245,19 @@ func brokenOrder(line int, err error) error {
 
 func (f *found) ignore(head *api.Header, p string, index int, message string) {
 	f.notes = append(f.notes, fn.Result{Message: message, Severity: fn.Info, ResourceRef: head.Ref(), File: &fn.File{Path: p, Index: index}})
+}
+
+// ignoreListed names the objects of a List that stoop would read by themselves.
+func (f *found) ignoreListed(list *yaml.Node, p string, index int) {
+	items := yaml.NewRNode(list).Field("items")
+	if items == nil || items.Value.YNode().Kind != yaml.SequenceNode {
+		return
+	}
+	for _, item := range items.Value.YNode().Content {
+		if head := headOf(item); api.Known(head.APIVersion, head.Kind) {
+			f.ignore(head, p, index, "not carried out: it is an item of a List; make it a document of its own if it is meant for stoop")
+		}
+	}
 }
 
 func (f *found) addRepository(root *yaml.Node, line int) error {
