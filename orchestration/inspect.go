@@ -75,7 +75,7 @@ func Inspect(h *TaskHandler, ws kptpkg.Tree, opts Options) ([]Planned, []fn.Resu
 	if err != nil {
 		return nil, nil, err
 	}
-	r := &run{handler: h, opts: opts, found: f, ws: ws}
+	r := newRun(h, opts, f, ws)
 	r.prepare()
 	r.arrangeAll()
 	if err := r.preparePlans(); err != nil {

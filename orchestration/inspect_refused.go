@@ -10,6 +10,7 @@ import (
 	"github.com/stoop-dev/stoop/fn/runtime"
 	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/task"
+	"github.com/stoop-dev/stoop/orchestration/upstream"
 )
 
 // refused is why a run would refuse to do a task's work on its target, empty where
@@ -81,12 +82,64 @@ func (v *view) boundNow(w *work) *api.TaskSpec {
 // onlyWhereEmpty says whether a task makes a package and does nothing else.
 func onlyWhereEmpty(t *api.Task) bool { return t.Type == api.TaskInit || t.Type == api.TaskClone }
 
-// refusedJob is the error for work on a target that holds what it must not hold. What
-// is not declared here is taken for published elsewhere, since nothing may be
-// contacted.
+// refusedJob is the error for work on a target that holds what it must not hold, or
+// for what it needs where that can't be had. What is not declared here is taken for
+// published elsewhere, since nothing may be contacted.
 func (v *view) refusedJob(job *task.Job, local localRevisions) error {
+	job.Revisions = supposed{local, v.registeredElsewhere}
+	if err := v.refusedTarget(job); err != nil {
+		return err
+	}
+	for _, name := range references(job.Revision, 0) {
+		if unbound(name) {
+			continue
+		}
+		if _, err := job.Revisions.Revision(context.Background(), job.Revision.Metadata.Namespace, name); err != nil {
+			return fmt.Errorf("package revision %q: %w", name, err)
+		}
+	}
+	return v.refusedUpstream(job.Task)
+}
+
+// refusedUpstream is the error for a place that the operator doesn't allow to be read.
+func (v *view) refusedUpstream(t *api.Task) error {
+	allowed, ok := v.handler.Upstream.(upstream.Checker)
+	if !ok || t.Clone == nil {
+		return nil
+	}
+	switch from := t.Clone.UpstreamRef; {
+	case from.Git != nil && !unbound(from.Git.Repo):
+		return allowed.Check(upstream.Ref{Type: upstream.TypeGit, Git: &upstream.GitRef{Repo: from.Git.Repo}})
+	case from.OCI != nil && !unbound(from.OCI.Image):
+		return allowed.Check(upstream.Ref{Type: upstream.TypeOCI, OCI: &upstream.OCIRef{Image: from.OCI.Image}})
+	}
+	return nil
+}
+
+// registeredElsewhere is the error for a name that no repository can have, as far as
+// that is known without asking one.
+func (v *view) registeredElsewhere(namespace, name string) error {
+	err := errNotRegistered
+	for _, known := range []ReferenceResolver{v.registered, v.handler.References} {
+		if known == nil {
+			continue
+		}
+		c, ok := known.(interface {
+			Check(namespace, name string) error
+		})
+		if !ok {
+			return nil
+		}
+		if err = c.Check(namespace, name); err == nil || !errors.Is(err, upstream.ErrNotFound) {
+			return err
+		}
+	}
+	return notDeclared(err)
+}
+
+// refusedTarget is the error for work on a target that holds what it must not hold.
+func (v *view) refusedTarget(job *task.Job) error {
 	ctx := context.Background() // nothing waits
-	job.Revisions = supposed{local}
 	mutation := task.RequireEmpty
 	switch t := job.Task; t.Type {
 	case api.TaskEdit:
@@ -119,14 +172,20 @@ func (v *view) filledBefore(target string) string {
 	return ""
 }
 
-// supposed finds the revisions that are declared, and takes all others for
-// published.
-type supposed struct{ local localRevisions }
+// supposed finds the revisions that are declared, and takes all others that may be
+// elsewhere for published.
+type supposed struct {
+	local     localRevisions
+	elsewhere func(namespace, name string) error // what is against others
+}
 
 // Revision implements task.Revisions.
 func (s supposed) Revision(_ context.Context, namespace, name string) (*task.Revision, error) {
 	if rev, err := s.local(namespace, name); rev != nil || err != nil {
 		return rev, err
+	}
+	if err := s.elsewhere(namespace, name); err != nil && !unbound(name) {
+		return nil, err
 	}
 	return &task.Revision{Name: name, Published: true, SameAs: func(string, string) bool { return true }}, nil
 }

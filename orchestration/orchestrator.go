@@ -146,10 +146,7 @@ func Run(ctx context.Context, h *TaskHandler, ws kptpkg.Tree, opts Options) (kpt
 	if opts.Only != "" && !slices.ContainsFunc(slices.Concat(f.orders, f.plans), func(o *order) bool { return o.file == opts.Only }) {
 		return ws, nil, fmt.Errorf("%s: holds no order: an order is a PackageRevision, PackageRevisionResources, Plan or Task with annotation %s: \"true\" that belongs to the root package", opts.Only, api.LocalConfigAnnotation)
 	}
-	r := &run{handler: h, opts: opts, found: f, ws: ws}
-	if h.Repositories != nil {
-		r.registered = h.Repositories.Open(f.registered())
-	}
+	r := newRun(h, opts, f, ws)
 	r.prepare()
 	r.arrangeAll()
 	if err := r.preparePlans(); err != nil {
@@ -210,6 +207,14 @@ type run struct {
 	saved   time.Time     // when the last checkpoint was
 	saving  time.Duration // how long it took
 	saveErr error
+}
+
+func newRun(h *TaskHandler, opts Options, f *found, ws kptpkg.Tree) *run {
+	r := &run{handler: h, opts: opts, found: f, ws: ws}
+	if h.Repositories != nil {
+		r.registered = h.Repositories.Open(f.registered())
+	}
+	return r
 }
 
 // finish writes the records of what was done and collects the report.

@@ -34,7 +34,7 @@ func (r revisions) Revision(ctx context.Context, namespace, name string) (*task.
 	}
 	ref, err := r.reference(ctx, namespace, name)
 	if err != nil {
-		return nil, fmt.Errorf("no PackageRevision of that name is declared; %w", err)
+		return nil, notDeclared(err)
 	}
 	pkg, lock, err := r.handler.Upstream.Fetch(ctx, ref)
 	if err != nil {
@@ -52,7 +52,7 @@ func (r revisions) Revision(ctx context.Context, namespace, name string) (*task.
 
 // reference asks the repositories of the workspace, then the handler's resolver.
 func (r revisions) reference(ctx context.Context, namespace, name string) (ref upstream.Ref, err error) {
-	err = errors.New("no repository is registered where it could be: declare it, or a Repository that holds it")
+	err = errNotRegistered
 	for _, known := range []ReferenceResolver{r.in.registered, r.handler.References} {
 		if known == nil {
 			continue
@@ -62,6 +62,12 @@ func (r revisions) reference(ctx context.Context, namespace, name string) (ref u
 		}
 	}
 	return ref, err
+}
+
+var errNotRegistered = errors.New("no repository is registered where it could be: declare it, or a Repository that holds it")
+
+func notDeclared(err error) error {
+	return fmt.Errorf("no PackageRevision of that name is declared; %w", err)
 }
 
 // DeclaredRepositories opens registered repositories, git and OCI.

@@ -36,6 +36,15 @@ func (a Access) Check(repo string) error {
 	return err
 }
 
+// CheckImage is Check for an image of a registry.
+func (a Access) CheckImage(image string) error {
+	_, loc, err := parseImage(image)
+	if err != nil {
+		return err
+	}
+	return a.permitHost(loc)
+}
+
 // permit returns the real path of a local repository, "" for one on the
 // network.
 func (a Access) permit(loc location) (string, error) {

@@ -25,3 +25,11 @@ func (s Git) Fetch(ctx context.Context, u Ref) (kptpkg.Tree, Lock, error) {
 	}
 	return tree, Lock{Type: TypeGit, Git: &lock}, nil
 }
+
+// Check implements [Checker].
+func (s Git) Check(u Ref) error {
+	if u.Git == nil {
+		return nil
+	}
+	return s.Client.Access.Check(u.Git.Repo)
+}

@@ -25,3 +25,11 @@ func (s OCI) Fetch(ctx context.Context, u Ref) (kptpkg.Tree, Lock, error) {
 	}
 	return tree, Lock{Type: TypeOCI, OCI: &lock}, nil
 }
+
+// Check implements [Checker].
+func (s OCI) Check(u Ref) error {
+	if u.OCI == nil {
+		return nil
+	}
+	return s.Client.Access.CheckImage(u.OCI.Image)
+}

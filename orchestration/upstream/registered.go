@@ -46,34 +46,61 @@ type Credentials interface {
 // wraps [ErrNotFound] when no declared repository has it, and says which were
 // searched.
 func (r Registered) Reference(ctx context.Context, namespace, name string) (Ref, error) {
-	first, _, _ := strings.Cut(name, ".")
-	var searched, declared []string
+	named, err := r.named(namespace, name)
+	if err != nil {
+		return Ref{}, err
+	}
 	var found []Ref
-	for _, repo := range r.Repositories {
-		if repo.Namespace != "" && namespace != "" && repo.Namespace != namespace {
-			continue
-		}
-		declared = append(declared, repo.Name)
-		if repo.Name != first {
-			continue
-		}
-		searched = append(searched, repo.Name)
+	for _, repo := range named {
 		ref, err := r.in(ctx, repo, namespace, name)
 		if err != nil {
 			return Ref{}, fmt.Errorf("registered repository %s: %w", repo.Name, err)
 		}
 		found = append(found, ref)
 	}
+	if len(found) > 1 {
+		return Ref{}, fmt.Errorf("%q is ambiguous: %d repositories %s are declared, in several namespaces; set metadata.namespace", name, len(named), named[0].Name)
+	}
+	return found[0], nil
+}
+
+// Check is the error for a name that no declared repository can have, or only one that
+// may not be read. It asks nobody.
+func (r Registered) Check(namespace, name string) error {
+	named, err := r.named(namespace, name)
+	for _, repo := range named {
+		if repo.Registry != "" {
+			continue
+		}
+		if err := r.Client.Access.Check(repo.Repo); err != nil {
+			return fmt.Errorf("registered repository %s: %w", repo.Name, err)
+		}
+	}
+	return err
+}
+
+// named are the repositories, one or more, that a revision is in by its name.
+func (r Registered) named(namespace, name string) ([]Repository, error) {
+	first, _, _ := strings.Cut(name, ".")
+	var named []Repository
+	var declared []string
+	for _, repo := range r.Repositories {
+		if repo.Namespace != "" && namespace != "" && repo.Namespace != namespace {
+			continue
+		}
+		declared = append(declared, repo.Name)
+		if repo.Name == first {
+			named = append(named, repo)
+		}
+	}
 	switch {
-	case len(found) == 1:
-		return found[0], nil
-	case len(found) > 1:
-		return Ref{}, fmt.Errorf("%q is ambiguous: %d repositories %s are declared, in several namespaces; set metadata.namespace", name, len(searched), first)
+	case len(named) > 0:
+		return named, nil
 	case len(declared) == 0:
-		return Ref{}, fmt.Errorf("%q %w: no Repository is declared, and its name says that it is in %s", name, ErrNotFound, first)
+		return nil, fmt.Errorf("%q %w: no Repository is declared, and its name says that it is in %s", name, ErrNotFound, first)
 	}
 	slices.Sort(declared)
-	return Ref{}, fmt.Errorf("%q %w: its name says that it is in the repository %s, and declared are %s", name, ErrNotFound, first, strings.Join(slices.Compact(declared), ", "))
+	return nil, fmt.Errorf("%q %w: its name says that it is in the repository %s, and declared are %s", name, ErrNotFound, first, strings.Join(slices.Compact(declared), ", "))
 }
 
 func (r Registered) in(ctx context.Context, repo Repository, namespace, name string) (Ref, error) {

@@ -111,6 +111,13 @@ type Source interface {
 	Fetch(ctx context.Context, u Ref) (kptpkg.Tree, Lock, error)
 }
 
+// A Checker is a Source that knows what it may not fetch.
+type Checker interface {
+	// Check is the error for a place that the operator doesn't allow, or that is none.
+	// It asks nobody.
+	Check(u Ref) error
+}
+
 // Mux is a Source that asks the one for the ref's type.
 type Mux map[Type]Source
 
@@ -125,4 +132,12 @@ func (m Mux) Fetch(ctx context.Context, u Ref) (kptpkg.Tree, Lock, error) {
 		return kptpkg.Tree{}, Lock{}, fmt.Errorf("upstream type %q is not known: use %s", u.Type, strings.Join(known, " or "))
 	}
 	return source.Fetch(ctx, u)
+}
+
+// Check implements [Checker], as far as the source for the ref's type does.
+func (m Mux) Check(u Ref) error {
+	if c, ok := m[u.Type].(Checker); ok {
+		return c.Check(u)
+	}
+	return nil
 }
