@@ -10,7 +10,6 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/stoop-dev/stoop/fn"
@@ -171,27 +170,43 @@ func (w *work) approval() map[string]any {
 	return map[string]any{"by": w.spec.Approve.By}
 }
 
-// contentDigest is the SHA-256, in hex, of a package's files: paths, modes and
-// bytes, without the status of Kptfiles, which kpt writes anew at each render.
-// Nothing is parsed.
+// contentDigest is the SHA-256, in hex, of the files of a package that functions
+// see: paths and bytes, without the status of Kptfiles, which kpt writes anew at each
+// render. No host passes others, or their modes. Nothing is parsed.
 func contentDigest(pkg kptpkg.Tree) (string, error) {
+	files, err := render.Seen(pkg)
+	if err != nil {
+		return "", err
+	}
 	sum := sha256.New()
 	var line []byte
-	for _, p := range pkg.Paths() {
-		f := pkg.File(p)
+	for _, f := range files {
 		b, err := f.Bytes()
 		if err != nil {
 			return "", err
 		}
-		if path.Base(p) == kptpkg.KptfileName {
+		if isComment(b) {
+			continue
+		}
+		if path.Base(f.Path()) == kptpkg.KptfileName {
 			b = withoutStatus(b)
 		}
 		one := sha256.Sum256(b)
-		line = append(append(line[:0], p...), 0)
-		line = append(strconv.AppendUint(line, uint64(f.Mode()), 10), 0)
+		line = append(append(line[:0], f.Path()...), 0)
 		sum.Write(append(hex.AppendEncode(line, one[:]), '\n'))
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// isComment says whether YAML has no line but comments, empty ones and those between
+// documents.
+func isComment(b []byte) bool {
+	for line := range bytes.Lines(b) {
+		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' && string(line) != "---" {
+			return false
+		}
+	}
+	return true
 }
 
 // withoutStatus is a Kptfile without the lines of its top-level status.

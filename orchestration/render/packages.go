@@ -194,32 +194,15 @@ const large = 1 << 20
 // byDir belong to the root. The files are parsed in parallel; everything that
 // depends on order is done afterwards.
 func (x *execution) load() error {
-	ignored := map[string]ignore{}
-	for _, dir := range slices.Concat(x.tree.Packages(), []string{"."}) { // the root need not be one
-		ig, err := readIgnore(x.tree.File(path.Join(dir, ignoreName)))
-		if err != nil {
-			return err
-		}
-		ignored[dir] = ig
+	resources, err := resourcesOf(x.tree)
+	if err != nil {
+		return err
 	}
 	var files []*input
 	size := 0
-	for _, full := range x.tree.Paths() {
-		f := x.tree.File(full)
-		if !f.IsYAML() {
-			continue
-		}
-		dir, ok := x.tree.PackageOf(path.Dir(full))
-		if !ok {
-			dir = "."
-		}
-		rel := full
-		if dir != "." {
-			rel = full[len(dir)+1:]
-		}
-		if ignored[dir].match(rel) {
-			continue
-		}
+	for _, f := range resources {
+		full := f.Path()
+		dir, rel := packageIn(x.tree, full)
 		in := &input{file: f, pkg: x.byDir[dir], rel: rel}
 		if in.pkg == nil {
 			in.pkg, in.rel = x.root, full
@@ -240,6 +223,47 @@ func (x *execution) load() error {
 		x.links.to[i].seen = x.inputs[x.links.to[i].target] != nil
 	}
 	return nil
+}
+
+// Seen are the files of a tree that functions see if they hold resources, in the
+// order of their paths; a symlink to one is what it leads to. Hosts pass no others.
+func Seen(t kptpkg.Tree) ([]*kptpkg.File, error) {
+	view, _, _ := follow(t)
+	return resourcesOf(view)
+}
+
+// resourcesOf are the files named as those with resources are, and by no .krmignore,
+// in the order of their paths.
+func resourcesOf(t kptpkg.Tree) ([]*kptpkg.File, error) {
+	ignored := map[string]ignore{}
+	for _, dir := range slices.Concat(t.Packages(), []string{"."}) { // the root need not be one
+		ig, err := readIgnore(t.File(path.Join(dir, ignoreName)))
+		if err != nil {
+			return nil, err
+		}
+		ignored[dir] = ig
+	}
+	var files []*kptpkg.File
+	for _, full := range t.Paths() {
+		f := t.File(full)
+		if !f.IsYAML() {
+			continue
+		}
+		if dir, rel := packageIn(t, full); !ignored[dir].match(rel) {
+			files = append(files, f)
+		}
+	}
+	return files, nil
+}
+
+// packageIn is the package that a file belongs to, "." if there is none, and its
+// path there.
+func packageIn(t kptpkg.Tree, full string) (dir, rel string) {
+	dir, ok := t.PackageOf(path.Dir(full))
+	if !ok || dir == "." {
+		return ".", full
+	}
+	return dir, full[len(dir)+1:]
 }
 
 // compareWalk orders paths as a walk of the directories finds them: kpt's order.
