@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stoop-dev/stoop/fn/runtime"
 	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/dag"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
@@ -23,6 +24,7 @@ func (r *run) carryOut(ctx context.Context) {
 	}
 	report, _ := r.prepared.Run(ctx, dag.Options{ // what went wrong is in the report
 		Observe: r.observe, Suspend: r.opts.Suspend, Kill: r.opts.Kill,
+		Grace: grace,
 	})
 	r.graphReport = report
 	r.settled(report)
@@ -44,6 +46,11 @@ func (r *run) carryOut(ctx context.Context) {
 		}
 	}
 }
+
+// grace is how long a step has to return when it is told to: longer than its
+// function takes to be killed, so that one that ignores the request to end can be
+// tried again, and nothing of it outlives the run.
+const grace = runtime.Ending + 4*time.Second
 
 // graph is the workspace's orders as a graph.
 func (r *run) graph() *dag.Graph {

@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/stoop-dev/stoop/fn"
+	"github.com/stoop-dev/stoop/fn/runtime"
 	"github.com/stoop-dev/stoop/orchestration"
 	"github.com/stoop-dev/stoop/orchestration/agent"
 	"github.com/stoop-dev/stoop/orchestration/dag"
@@ -186,8 +188,10 @@ func TestPlanTaskDeadline(t *testing.T) {
 		llm("slow", "10s", "deadline: 5s", "timeout: 3s", "retry: {limit: 9, delay: 1s}"))
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		_, report, seen, err := timed(t, t.Context(), ws, orchestration.Options{})
-		require.Error(t, err)
+		after, report, seen, err := timed(t, t.Context(), ws, orchestration.Options{})
+		require.ErrorContains(t, err, "task p/waits: no time for another attempt within its deadline of 5s: failed as told (E5203)")
+		require.ErrorContains(t, err, "task p/slow: not done within its deadline of 5s: timed out after 3s (E5203)")
+		assert.Contains(t, fileText(t, after, "plan.yaml"), `message: "no time for another attempt within its deadline of 5s: failed as told"`)
 		slices.Sort(seen)
 		assert.Equal(t, []string{"slow@0", "slow@4", "waits@0", "waits@2", "waits@4"}, seen)
 		assert.Equal(t, 5*time.Second, time.Since(start))
@@ -487,5 +491,40 @@ func TestTaskByItself(t *testing.T) {
 		require.Error(t, err)
 		assert.Equal(t, []string{"bad@0", "bad@1"}, seen)
 		assert.Equal(t, tasktest.Content(t, after), tasktest.Content(t, again))
+	})
+}
+
+// deafTool is a runtime whose functions take no notice of being told to end until
+// they are killed.
+type deafTool struct{ called, gone atomic.Int32 }
+
+func (d *deafTool) Find(_ context.Context, ref runtime.Ref) (*runtime.Function, error) {
+	return &runtime.Function{Name: ref.Image, Run: func(ctx context.Context, _ *fn.Call) error {
+		d.called.Add(1)
+		<-ctx.Done()
+		time.Sleep(runtime.Ending)
+		d.gone.Add(1)
+		return context.Cause(ctx)
+	}}, nil
+}
+
+// An attempt that has to be killed is over then: it is tried again like others, and
+// the run doesn't end before.
+func TestPlanDeafTool(t *testing.T) {
+	const in = "  tasks:\n  - {name: deaf, type: tool_call, tool_call: {image: deaf}, timeout: 1s, retry: {limit: 1, on: [Timeout]}}\n"
+	synctest.Test(t, func(t *testing.T) {
+		d := &deafTool{}
+		_, report, err := orchestration.RunFiles(t.Context(), &orchestration.TaskHandler{Runtime: d}, planTree(t, in), orchestration.Options{})
+		require.ErrorContains(t, err, "failed 2 times, the last time: timed out after 1s (E5205)")
+		assert.EqualValues(t, 2, d.gone.Load())
+		assert.Equal(t, 2, taskAt(t, report, "deaf").Attempts)
+		assert.Empty(t, report.Graph.Stuck)
+
+		d = &deafTool{}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		_, _, err = orchestration.RunFiles(ctx, &orchestration.TaskHandler{Runtime: d}, planTree(t, in), orchestration.Options{})
+		require.Error(t, err)
+		assert.EqualValues(t, 1, d.gone.Load())
 	})
 }

@@ -24,13 +24,27 @@ func codeFor(code dag.Code, err error) dag.Code {
 	return code
 }
 
-// ownError is what the task itself failed with, without the scheduler's words
-// about it; where all attempts failed those say so.
-func (w *work) ownError() error {
-	if de, ok := errors.AsType[*dag.Error](w.state.Err); ok && de.Err != nil && de.Code != dag.RetriesExhausted {
-		return de.Err
+// ownError is what the task itself failed with, without the scheduler's words about
+// it; deadline are those that say more, empty unless the time for all attempts was up.
+func (w *work) ownError() (deadline string, err error) {
+	told, ok := errors.AsType[*dag.Error](w.state.Err)
+	if !ok || told.Err == nil {
+		return "", w.state.Err
 	}
-	return w.state.Err
+	switch why, ok := told.Err.(*dag.Error); {
+	case !ok || why.Err == nil:
+	case why.Code == dag.TimedOut:
+		return why.Text + ": ", why.Err
+	case why.Code == dag.RetriesExhausted:
+		return "", why.Err
+	}
+	return "", told.Err
+}
+
+// ownLine is what the task failed with in one line.
+func (w *work) ownLine() string {
+	deadline, err := w.ownError()
+	return deadline + firstLine(err)
 }
 
 // firstLine is an error in one line: its first, with what that announces.
@@ -57,7 +71,7 @@ func firstLine(err error) string {
 // by itself, and the errors of those that failed.
 func (r *run) planResults() (news, out []fn.Result, errs []error) {
 	fail := func(w *work) {
-		err := w.ownError()
+		deadline, err := w.ownError()
 		told := w.about(err)
 		re, _ := errors.AsType[*fn.ResultError](told)
 		if re == nil {
@@ -68,7 +82,7 @@ func (r *run) planResults() (news, out []fn.Result, errs []error) {
 		if w.state.Code == dag.RetriesExhausted {
 			res.Message = fmt.Sprintf("failed %s, the last time: %s", count(w.state.Attempts, "time"), res.Message)
 		}
-		res.Message = fmt.Sprintf("task %s: %s (%s)", w.path, res.Message, res.Tags[api.CodeTag])
+		res.Message = fmt.Sprintf("task %s: %s%s (%s)", w.path, deadline, res.Message, res.Tags[api.CodeTag])
 		errs = append(errs, &fn.ResultError{Result: res, Err: err})
 	}
 	each := func(w *work) {

@@ -172,7 +172,7 @@ func (r *run) statusOf(w *work, running bool) (api.TaskStatus, error) {
 	case state == dag.Failed:
 		kept()
 		st.Phase, st.Attempts = state.String(), w.state.Attempts
-		st.Code, st.Message = codeOf(w.state), firstLine(w.ownError())
+		st.Code, st.Message = codeOf(w.state), w.ownLine()
 	default:
 		kept()
 		st.Phase, st.Message = state.String(), w.why()
@@ -224,7 +224,7 @@ func (w *work) why() string {
 	if w.state.Err == nil || w.state.State.Ended() {
 		return w.state.Reason
 	}
-	return w.state.Reason + ": " + firstLine(w.ownError())
+	return w.state.Reason + ": " + w.ownLine()
 }
 
 // inlineStatuses are the states of the tasks that have no object of their own.

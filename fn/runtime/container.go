@@ -305,7 +305,7 @@ func withoutPulling(stderr string) string {
 // remove ends and removes a container whose client was ended: the engine runs
 // it on otherwise.
 func (c *Container) remove(ctx context.Context, engine, name string) {
-	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), orDefault(c.Grace, defaultGrace))
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
 	defer stop()
 	_ = exec.CommandContext(ctx, engine, "rm", "-f", name).Run() // it may be gone already
 }

@@ -20,7 +20,15 @@ const (
 
 	defaultProcesses     = 1024     // of one container
 	defaultUserProcesses = 16 << 10 // of the user, for an executable
+
+	pipeTime   = time.Second      // for what a killed process has still to say
+	removeTime = 10 * time.Second // for an engine to kill and remove a container
 )
+
+// Ending is how long a call that is told to end takes at most until nothing of it
+// runs any more, unless its runtime was given another Grace. Who doesn't wait as
+// long may leave a container behind.
+const Ending = defaultGrace + pipeTime + removeTime
 
 // process is one run of a program that answers its standard input on its
 // standard output.
@@ -76,7 +84,7 @@ func (p process) run(ctx context.Context, stdin []byte) (*output, error) {
 		}()
 		return endGroup(cmd)
 	}
-	cmd.WaitDelay = grace + time.Second // for pipes that something outside the group holds
+	cmd.WaitDelay = grace + pipeTime // for pipes that something outside the group holds
 
 	if err := cmd.Start(); err != nil {
 		close(limited)
