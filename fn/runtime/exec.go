@@ -85,9 +85,7 @@ func (e *Exec) Find(_ context.Context, ref Ref) (*Function, error) {
 	f := &Function{Name: ref.Exec, Run: func(ctx context.Context, call *fn.Call) error {
 		return e.run(ctx, call, ref.Exec, path, digest, argv)
 	}}
-	if ref.Limits.CPUs != 0 {
-		f.Unbound = "a process isn't held to a number of processors (cpu), only to processor time (cpuTime), memory and processes"
-	}
+	f.Unbound = unboundProcess(ref.Limits)
 	if digest == "" && e.AllowAny {
 		f.note("any executable may run; to allow only this one, use --allow-exec=%s", path)
 	}
@@ -95,6 +93,19 @@ func (e *Exec) Find(_ context.Context, ref Ref) (*Function, error) {
 		f.note("limits on memory, CPU and processes do not hold on %s", goruntime.GOOS)
 	}
 	return f, nil
+}
+
+// unboundProcess is why a process isn't held to some of the limits, empty when it is
+// to all.
+func unboundProcess(l Limits) string {
+	var why []string
+	if l.CPUs != 0 {
+		why = append(why, "a process isn't held to a number of processors (cpu), only to processor time (cpuTime), memory and processes")
+	}
+	if l.Processes > 0 && os.Getuid() == 0 {
+		why = append(why, "root, as whom stoop runs, isn't held to a number of processes (processes)")
+	}
+	return strings.Join(why, "; ")
 }
 
 func (f *Function) note(format string, args ...any) {
