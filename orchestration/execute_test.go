@@ -78,6 +78,21 @@ func TestExecutePlan(t *testing.T) {
 	assert.InDelta(t, 0.2, o.Stats().FailureRate(), 1e-9)
 }
 
+// Options that mean nothing are refused, and nothing is begun.
+func TestExecutePlanOptions(t *testing.T) {
+	plan := &api.Plan{}
+	plan.Metadata.Name = "p"
+	plan.Spec.Tasks = []api.InlineTask{{Name: "a", TaskSpec: api.TaskSpec{Type: api.WorkInit, Target: "a", Init: &api.InitTask{}}}}
+	for want, opts := range map[string]orchestration.Options{
+		"option Parallel is -3: set how many":      {Parallel: -3},
+		"option TaskTimeout is -1s: set how long ": {TaskTimeout: -time.Second},
+	} {
+		res, err := (&orchestration.Orchestrator{Options: opts}).ExecutePlan(t.Context(), plan, nil)
+		require.ErrorContains(t, err, want)
+		assert.Nil(t, res)
+	}
+}
+
 // A plan that is executed again with nothing to do, on a workspace that it isn't
 // part of, is what it was.
 func TestExecutePlanAgain(t *testing.T) {

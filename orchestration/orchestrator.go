@@ -75,6 +75,17 @@ type Options struct {
 	Suspend, Kill <-chan struct{}
 }
 
+// check refuses options that mean nothing.
+func (o *Options) check() error {
+	switch {
+	case o.Parallel < 0:
+		return fmt.Errorf("option Parallel is %d: set how many orders and tasks are worked on at once, or leave it 0", o.Parallel)
+	case o.TaskTimeout < 0:
+		return fmt.Errorf("option TaskTimeout is %s: set how long one attempt at a task may take, or leave it 0", o.TaskTimeout)
+	}
+	return nil
+}
+
 // Report is what came of a workspace's orders.
 type Report struct {
 	// Jobs are the orders, in the order of their files.
@@ -139,6 +150,9 @@ const (
 // also ctx.Err() and context.Cause(ctx), as [errors.Is] sees it. With a nil report
 // nothing was begun.
 func Run(ctx context.Context, h *TaskHandler, ws kptpkg.Tree, opts Options) (kptpkg.Tree, *Report, error) {
+	if err := opts.check(); err != nil {
+		return ws, nil, err
+	}
 	f, err := discover(ws, opts.Config)
 	if err != nil {
 		return ws, nil, err

@@ -145,7 +145,7 @@ func (b *builder) limits(s *scope) {
 		b.fail(BadGraph, s.path, "timeout is negative")
 	}
 	parallel := g.Parallel
-	if parallel == 0 && s.parent == nil {
+	if parallel <= 0 && s.parent == nil { // steps find a limit, even one that can't be
 		parallel = defaultParallel
 	}
 	if parallel > 0 {

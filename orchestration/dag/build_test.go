@@ -64,6 +64,7 @@ func TestValidate(t *testing.T) {
 		{"limits", &dag.Graph{Parallel: -1, Limits: map[string]int{"": 1, "io": 0, "cpu": -2}, Steps: steps{{Name: "a", Timeout: -1, Deadline: -1}}}, []string{
 			"E5213 parallel is negative", "E5213 a limit is for a class without a name", "E5213 the limit of class cpu is less than 1",
 			"E5213 the limit of class io is less than 1", "E5213 a: timeout is negative", "E5213 a: deadline is negative"}},
+		{"only the slots", &dag.Graph{Parallel: -3, Steps: steps{{Name: "a", Do: noop}}}, []string{"E5213 parallel is negative"}},
 		{"retries", &dag.Graph{Steps: steps{
 			{Name: "a", Retry: dag.Retry{Limit: -1}}, {Name: "b", Retry: dag.Retry{Delay: -1}}, {Name: "c", Retry: dag.Retry{MaxDelay: -1}},
 			{Name: "d", Retry: dag.Retry{Factor: 0.5}}, {Name: "e", Retry: dag.Retry{Factor: math.NaN()}}, {Name: "f", Retry: dag.Retry{Factor: math.Inf(1)}},
