@@ -21,20 +21,14 @@ type plan struct {
 	works  []*work
 	byName map[string]*work
 
-	once   sync.Once             // for params
-	given  map[string]givenParam // see planner.given
-	params map[string]any        // with the compound task's
-	wrong  error                 // why there are none
-	state  dag.StepReport        // what came of it
+	once   sync.Once      // for params
+	given  map[string]any // see planner.given
+	params map[string]any // with the compound task's
+	wrong  error          // why there are none
+	state  dag.StepReport // what came of it
 	// stalled says that it hasn't ended although nothing holds it: its slots are
 	// those of executors that never returned
 	stalled bool
-}
-
-// givenParam is a param, or why it isn't known.
-type givenParam struct {
-	value any
-	err   error
 }
 
 // work is a task being carried out.

@@ -286,10 +286,17 @@ func clean(target string) string {
 func (b *planner) knownName(p *plan) func(api.Binding) (any, error) {
 	return func(bd api.Binding) (any, error) {
 		v, err := b.known(p)(bd)
-		if err == nil && (v == nil || v == "") {
-			err = fmt.Errorf("{{%s}} is empty: give it a value that names a directory", bd)
+		if err != nil {
+			return nil, err
 		}
-		return v, err
+		switch v.(type) {
+		case map[string]any, []any:
+			return nil, fmt.Errorf("{{%s}} is a map or list: bind a text in it that names a directory", bd)
+		}
+		if v == nil || v == "" {
+			return nil, fmt.Errorf("{{%s}} is empty: give it a value that names a directory", bd)
+		}
+		return v, nil
 	}
 }
 
@@ -306,37 +313,46 @@ func checkSlashes(target string) error {
 func (b *planner) known(p *plan) func(api.Binding) (any, error) {
 	return func(bd api.Binding) (any, error) {
 		if p == nil || bd.Task != "plan" {
-			return nil, fmt.Errorf("{{%s}} isn't known before anything runs: a target can use params and context of its plan, where they don't come from tasks", bd)
+			return nil, api.Unknown{Err: fmt.Errorf("{{%s}} isn't known before anything runs: a target can use params and context of its plan, where they don't come from tasks", bd)}
 		}
 		key, _ := bd.Path[1].(string)
-		params := p.spec.Params
-		if p.outer != nil {
-			if _, given := p.outer.spec.Compound.Params[key]; given {
-				v, err := b.given(p, key)
-				if err != nil {
-					return nil, err
-				}
-				params = map[string]any{key: v}
-			}
+		params := map[string]any{}
+		if v, ok := b.param(p, key); ok {
+			params[key] = v
 		}
 		return b.ofPlan(p, bd, params)
 	}
 }
 
-// given is a param that a plan gets from the compound task that it is, as known
-// before anything runs. It is made once: plans deep inside refer to it many times.
-func (b *planner) given(p *plan, key string) (any, error) {
-	if g, ok := p.given[key]; ok {
-		return g.value, g.err
+// param is a plan's param as far as it is known before anything runs.
+func (b *planner) param(p *plan, key string) (v any, ok bool) {
+	if p.outer != nil {
+		if _, given := p.outer.spec.Compound.Params[key]; given {
+			return b.given(p, key), true
+		}
 	}
-	v := p.outer.spec.Compound.Params[key]
-	var err error
-	if text, ok := v.(string); ok {
-		v, err = api.Expand(text, b.known(p.outer.plan))
+	v, ok = p.spec.Params[key]
+	return v, ok
+}
+
+// given is a param that a plan gets from the compound task that it is, api.Unknown
+// where it comes from tasks or is wrong. It is made once: plans deep inside refer to
+// it many times.
+func (b *planner) given(p *plan, key string) any {
+	if v, ok := p.given[key]; ok {
+		return v
+	}
+	m := map[string]any{key: p.outer.spec.Compound.Params[key]}
+	bound, err := api.BindMap(m, b.known(p.outer.plan))
+	v := bound[key]
+	if err != nil { // the compound task's check says so where it stands
+		wrong := fn.ResultsOf(err)[0]
+		wrong.Field = nil
+		v = api.Unknown{Err: &fn.ResultError{Result: wrong}}
 	}
 	if p.given == nil {
-		p.given = map[string]givenParam{}
+		p.given = map[string]any{}
 	}
-	p.given[key] = givenParam{v, err}
-	return v, err
+	p.given[key] = v
+	return v
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stoop-dev/stoop/fn/runtime"
 	"github.com/stoop-dev/stoop/orchestration/agent"
 	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/dag"
@@ -82,6 +83,9 @@ func (b *planner) connect(w *work) {
 	for _, bd := range w.bindings {
 		b.checkBinding(w, bd)
 	}
+	b.checkKnown(w)
+	b.checkOutputs(w)
+	b.checkBuiltin(w)
 	if c := w.spec.Class; c != "" && !w.limited(c) {
 		b.refuse(w.order, codeInvalid, w.field+".class", "no plan around the task has a limit for class %s: add it to spec.limits, or take the class out", c)
 	}
@@ -106,12 +110,7 @@ func (b *planner) connect(w *work) {
 		b.checkParams(w)
 		b.checkMisspelt(w.order, w.plan, w.field, "compound.params", w.spec.Compound.Params)
 		b.checkMisspelt(w.inner.order, w.inner, w.inner.specField(), "outputs", w.inner.spec.Outputs)
-		for _, bd := range api.BindingsIn(w.inner.spec.Outputs) {
-			at := strings.TrimSuffix(w.inner.specField()+".outputs."+bd.Field, ".")
-			if bd.Task != "plan" && w.inner.byName[bd.Task] == nil {
-				b.refuse(w.inner.order, codeBinding, at, "{{%s}}: the plan has no task %q%s", bd.Binding, bd.Task, b.nearest(bd.Task, maps.Keys(w.inner.byName)))
-			}
-		}
+		b.checkHandedOn(w.inner)
 	}
 }
 
@@ -296,33 +295,25 @@ func (w *work) limited(class string) bool {
 	return false
 }
 
+// refusal refuses a binding.
+type refusal func(format string, args ...any)
+
+// refusal refuses a binding that is in a field of an object.
+func (b *planner) refusal(o *order, bd api.BoundField, field string) refusal {
+	return func(format string, args ...any) {
+		b.refuse(o, codeBinding, field, "{{%s}}: %s", bd.Binding, fmt.Sprintf(format, args...))
+	}
+}
+
 // checkBinding looks at what can be told of a binding before anything runs.
 func (b *planner) checkBinding(w *work, bd api.BoundField) {
-	field := w.field + "." + bd.Field
-	refuse := func(format string, args ...any) {
-		b.refuse(w.order, codeBinding, field, "{{%s}}: %s", bd.Binding, fmt.Sprintf(format, args...))
-	}
+	refuse := b.refusal(w.order, bd, w.field+"."+bd.Field)
 	if bd.Task == "plan" {
 		if w.plan == nil {
 			refuse("the task is part of no plan")
 			return
 		}
-		key, _ := bd.Path[1].(string)
-		switch bd.Path[0] {
-		case "params":
-			_, own := w.plan.spec.Params[key]
-			given := false
-			if w.plan.outer != nil {
-				_, given = w.plan.outer.spec.Compound.Params[key]
-			}
-			if !own && !given && !bd.HasDefault {
-				refuse("the plan has no param %q%s", key, b.nearest(key, maps.Keys(w.plan.spec.Params)))
-			}
-		case "context":
-			if _, ok := b.context(w.plan)[key]; !ok && !bd.HasDefault {
-				refuse("the run's context has no %q: put it into the plan's spec.context, or say --context %s=VALUE", key, key)
-			}
-		}
+		b.checkOfPlan(w.plan, bd.Binding, refuse)
 		return
 	}
 	if w.plan == nil {
@@ -342,13 +333,37 @@ func (b *planner) checkBinding(w *work, bd api.BoundField) {
 		w.needs = append(w.needs, d)
 	}
 	key, _ := bd.Path[0].(string)
-	if w.spec.Finally && !d.spec.Finally && !bd.HasDefault && !w.needDefault(bd.Task, key) {
+	optional := bd.HasDefault || w.needDefault(bd.Task, key)
+	if w.spec.Finally && !d.spec.Finally && !optional {
 		advice := fmt.Sprintf("a default in needs, {task: %s, outputKey: %s, default: VALUE}", bd.Task, key)
 		if bd.Whole && (strings.HasPrefix(bd.Field, "inputs.") || strings.HasPrefix(bd.Field, "compound.params.")) {
 			advice = fmt.Sprintf("a default, {from: %s, default: VALUE}", bd.Binding)
 		}
 		refuse("a finally task starts even if %s has no output: give the binding %s", bd.Task, advice)
 	}
+	b.checkOutput(d, bd.Binding, optional, refuse)
+}
+
+// checkOfPlan looks at a binding to a plan's params or context. What params that are
+// known come to shows when they are bound, see checkKnown.
+func (b *planner) checkOfPlan(p *plan, bd api.Binding, refuse refusal) {
+	key, _ := bd.Path[1].(string)
+	switch bd.Path[0] {
+	case "params":
+		if _, ok := b.param(p, key); !ok && !bd.HasDefault {
+			refuse("the plan has no param %q%s", key, b.nearest(key, maps.Keys(p.spec.Params)))
+		}
+	case "context":
+		if _, ok := b.context(p)[key]; !ok && !bd.HasDefault {
+			refuse("the run's context has no %q: put it into the plan's spec.context, or say --context %s=VALUE", key, key)
+		}
+	}
+}
+
+// checkOutput looks at a binding to what a task hands on; optional says that there
+// is a default for it.
+func (b *planner) checkOutput(d *work, bd api.Binding, optional bool, refuse refusal) {
+	key, _ := bd.Path[0].(string)
 	known, all := d.outputNames()
 	if all && !slices.Contains(known, key) {
 		if len(known) == 0 {
@@ -358,8 +373,181 @@ func (b *planner) checkBinding(w *work, bd api.BoundField) {
 		refuse("task %s has no output %q%s (it has %s)", bd.Task, key, b.nearest(key, slices.Values(known)), strings.Join(known, ", "))
 		return
 	}
-	if t := d.spec.Outputs[key].Type; !bd.Whole && len(bd.Path) == 1 && (t == "array" || t == "object") {
-		refuse("the output is of type %s, which can't stand within a text: bind it by itself, or one of its fields", t)
+	if optional && len(bd.Path) > 1 {
+		return
+	}
+	for _, schema := range d.outputSchemas(key) {
+		why, types := b.follow(schema, bd.Path)
+		switch {
+		case why != "":
+			refuse("%s", why)
+			return
+		case !bd.Whole && len(types) == 1 && (types[0] == "array" || types[0] == "object"):
+			refuse("the output is of type %s, which can't stand within a text: bind it by itself, or one of its fields", types[0])
+			return
+		}
+	}
+}
+
+// outputSchemas are what is known of an output: as the task declares it, and as its
+// answer is asked for.
+func (w *work) outputSchemas(key string) []map[string]any {
+	var schemas []map[string]any
+	if t := w.spec.Outputs[key].Type; t != "" && t != "any" {
+		schemas = append(schemas, map[string]any{"type": t})
+	}
+	properties, _ := w.answerSchema()["properties"].(map[string]any)
+	if schema, ok := properties[key].(map[string]any); ok {
+		schemas = append(schemas, schema)
+	}
+	return schemas
+}
+
+// follow goes along a path, whose first step is the output itself, through the
+// schema of that. It returns why a value can't have what the path leads to, or else
+// of which types that is, nil if the schema doesn't say.
+func (b *planner) follow(schema map[string]any, path []any) (why string, types []any) {
+	at := fmt.Sprint(path[0])
+	for _, step := range path[1:] {
+		types := typesOf(schema)
+		switch key := step.(type) {
+		case string:
+			if types != nil && !slices.Contains(types, any("object")) {
+				return fmt.Sprintf("%s is of type %v, which has no fields", at, types[0]), nil
+			}
+			fields, _ := schema["properties"].(map[string]any)
+			_, patterns := schema["patternProperties"]
+			if _, ok := fields[key]; !ok && !patterns && schema["additionalProperties"] == false {
+				return fmt.Sprintf("%s has no field %q%s by its schema (it has %s)", at, key, b.nearest(key, maps.Keys(fields)), strings.Join(slices.Sorted(maps.Keys(fields)), ", ")), nil
+			}
+			schema, _ = fields[key].(map[string]any)
+			at += "." + key
+		case int:
+			if types != nil && !slices.Contains(types, any("array")) {
+				return fmt.Sprintf("%s is of type %v, which has no items", at, types[0]), nil
+			}
+			schema, _ = schema["items"].(map[string]any)
+			at += fmt.Sprintf("[%d]", key)
+		}
+		if _, refers := schema["$ref"]; refers || schema == nil {
+			return "", nil
+		}
+	}
+	return "", typesOf(schema)
+}
+
+// typesOf are the types that a schema allows, nil if it doesn't say.
+func typesOf(schema map[string]any) []any {
+	switch t := schema["type"].(type) {
+	case string:
+		return []any{t}
+	case []any:
+		return t
+	}
+	return nil
+}
+
+// sure finds what is known of a plan before it runs, and leaves to checkBinding what
+// isn't there at all.
+func (b *planner) sure(p *plan) func(api.Binding) (any, error) {
+	known := b.known(p)
+	return func(bd api.Binding) (any, error) {
+		if bd.Task == "plan" && bd.Path[0] == "params" {
+			key, _ := bd.Path[1].(string)
+			if _, ok := b.param(p, key); ok {
+				return known(bd)
+			}
+		}
+		return nil, api.Unknown{Err: errors.New("checked elsewhere")}
+	}
+}
+
+// checkKnown refuses what would fail when the task is bound: fields and items that
+// params don't have, and such as can't stand where they are bound.
+func (b *planner) checkKnown(w *work) {
+	if w.plan == nil || !b.mayFail(w.plan, w.bindings) {
+		return
+	}
+	if _, err := w.spec.Bind(b.sure(w.plan)); err != nil {
+		b.errs = append(b.errs, at(api.At(err, w.object.Ref(), w.field), w.file, w.index))
+	}
+}
+
+// mayFail says whether bindings are to params that are more than a number or a short
+// text, which can stand anywhere.
+func (b *planner) mayFail(p *plan, bindings []api.BoundField) bool {
+	return slices.ContainsFunc(bindings, func(bd api.BoundField) bool {
+		if bd.Task != "plan" || bd.Path[0] != "params" {
+			return false
+		}
+		key, _ := bd.Path[1].(string)
+		switch v, _ := b.param(p, key); v := v.(type) {
+		case map[string]any, []any:
+			return true
+		case string:
+			return len(bd.Path) > 2 || len(v) > 1<<10
+		default:
+			return len(bd.Path) > 2
+		}
+	})
+}
+
+// checkHandedOn looks at the outputs of a plan that a compound task runs.
+func (b *planner) checkHandedOn(p *plan) {
+	place := p.specField() + ".outputs"
+	bindings := api.BindingsIn(p.spec.Outputs)
+	for _, bd := range bindings {
+		refuse := b.refusal(p.order, bd, strings.TrimSuffix(place+"."+bd.Field, "."))
+		switch d := p.byName[bd.Task]; {
+		case bd.Task == "plan":
+			b.checkOfPlan(p, bd.Binding, refuse)
+		case d == nil:
+			refuse("the plan has no task %q%s", bd.Task, b.nearest(bd.Task, maps.Keys(p.byName)))
+		default:
+			b.checkOutput(d, bd.Binding, bd.HasDefault, refuse)
+		}
+	}
+	if b.mayFail(p, bindings) {
+		if _, err := api.BindMap(p.spec.Outputs, b.sure(p)); err != nil {
+			b.errs = append(b.errs, at(api.At(err, p.object.Ref(), place), p.file, p.index))
+		}
+	}
+}
+
+// checkOutputs refuses outputs that a task declares and never yields.
+func (b *planner) checkOutputs(w *work) {
+	if len(w.spec.Outputs) == 0 || w.kind.tool || w.kind.request != nil {
+		return // whoever does the work says
+	}
+	var names []string
+	if w.kind.outputs != nil {
+		names, _ = w.kind.outputs(w)
+	}
+	for _, key := range slices.Sorted(maps.Keys(w.spec.Outputs)) {
+		field := w.field + ".outputs." + key
+		switch {
+		case slices.Contains(names, key), w.inner == nil && w.spec.Type == api.WorkCompound:
+		case w.kind.function != nil:
+			if w.spec.Outputs[key].From == nil {
+				b.refuse(w.order, codeBinding, field+".from", "is missing: say where in what the function returns the output is, or make the task a tool_call, whose function may answer by a TaskResponse")
+			}
+		case len(names) == 0:
+			b.refuse(w.order, codeBinding, field, "a task of type %s hands on nothing: take it out", w.spec.Type)
+		default:
+			b.refuse(w.order, codeBinding, field, "a task of type %s never yields it%s (it yields %s): correct the name, or take it out", w.spec.Type, b.nearest(key, slices.Values(names)), strings.Join(names, ", "))
+		}
+	}
+}
+
+// checkBuiltin refuses a task whose function is to be one that is built in, and isn't.
+func (b *planner) checkBuiltin(w *work) {
+	if w.kind.function == nil || b.handler.Builtins == nil || w.kind.function(w.spec).Builtin == "" {
+		return
+	}
+	name, _, err := b.knownFunction(w)
+	if errors.Is(err, runtime.ErrNotFound) {
+		why := strings.TrimPrefix(err.Error(), runtime.ErrNotFound.Error()+": ")
+		b.refuse(w.order, codeUnavailable, w.field+"."+string(w.spec.Type)+".builtin", "%q is %s: name one that is built in, or run an image", name, why)
 	}
 }
 

@@ -256,6 +256,9 @@ func (b *binder) text(s string) (any, bool) {
 	}
 	if b.lookup != nil {
 		v, err := expand(s, b.lookup)
+		if unknown, ok := errors.AsType[Unknown](err); ok {
+			return unknown, true
+		}
 		if err != nil {
 			b.fail(err)
 			return s, false
@@ -295,6 +298,9 @@ func (b *binder) defaulted(m map[string]any, from string, def any) (any, bool) {
 		return m, false
 	}
 	v, err := b.lookup(one)
+	if unknown, ok := errors.AsType[Unknown](err); ok {
+		return unknown, true
+	}
 	if err != nil {
 		b.fail(err)
 		return m, false
@@ -312,7 +318,7 @@ func (b *binder) typed(v reflect.Value) (reflect.Value, bool) {
 			return v, false
 		}
 		bound, changed := b.text(v.String())
-		if !changed {
+		if _, unknown := bound.(Unknown); unknown || !changed {
 			return v, false
 		}
 		text, ok := textOf(bound)

@@ -50,14 +50,26 @@ func (b Binding) upTo(n int) string {
 	return s.String()
 }
 
+// Unknown is why a value isn't known yet. A lookup may return it as its error: then
+// it stands where the value would, and is no problem.
+type Unknown struct{ Err error }
+
+func (u Unknown) Error() string { return u.Err.Error() }
+
+// Unwrap returns the reason.
+func (u Unknown) Unwrap() error { return u.Err }
+
 // In is what the binding's path leads to in a task's outputs, or in the params
 // and context of a plan. Where there is nothing it is the default, or without
-// one a [fn.ResultError] with code E5405.
+// one a [fn.ResultError] with code E5405. What is [Unknown] is so as an error.
 func (b Binding) In(values map[string]any) (any, error) {
 	var v any = values
 	for i, step := range b.Path {
 		var found bool
 		v, found = child(v, step)
+		if unknown, ok := v.(Unknown); ok {
+			return nil, unknown
+		}
 		if found {
 			continue
 		}

@@ -8,6 +8,7 @@
 package builtin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -171,24 +172,37 @@ func splitImage(image string) (name, tag string, err error) {
 	return name, tag, nil
 }
 
-// near names built-in functions that share a word with name.
+// near names built-in functions that share a word or the beginning with name, those
+// first that share more of the beginning.
 func (r *Runtime) near(name string) string {
 	var names []string
-	for _, word := range strings.Split(name, "-") {
-		for known := range r.byName {
-			if slices.Contains(strings.Split(known, "-"), word) && !slices.Contains(names, known) {
-				names = append(names, known)
-			}
+	words := strings.Split(name, "-")
+	for known := range r.byName {
+		shares := func(word string) bool { return slices.Contains(words, word) }
+		if slices.ContainsFunc(strings.Split(known, "-"), shares) || shared(name, known) > len(known)/2 {
+			names = append(names, known)
 		}
 	}
 	if len(names) == 0 {
 		return ""
 	}
-	slices.Sort(names)
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(shared(name, b)-shared(name, a), strings.Compare(a, b))
+	})
 	if len(names) > 4 {
 		names = append(names[:4], "...")
 	}
 	return " (built in: " + strings.Join(names, ", ") + ")"
+}
+
+// shared is how many letters two names begin with alike.
+func shared(a, b string) int {
+	a, b = strings.ReplaceAll(a, "-", ""), strings.ReplaceAll(b, "-", "")
+	n := 0
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return n
 }
 
 // function is a line of the table of built-in functions.

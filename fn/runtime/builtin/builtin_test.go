@@ -48,7 +48,8 @@ func TestFind(t *testing.T) {
 		{Compatible, "docker.io/nephio/set-namespace:v0.4.1", "", "not the catalog's"},
 		{Compatible, "localhost:5000/set-namespace", "", "not the catalog's"},
 		{Compatible, "gcr.io/kpt-fn/x/set-namespace:v0.4.1", "", "not the catalog's"},
-		{Compatible, "gcr.io/kpt-fn/apply-setter:v0.2", "", "(built in: apply-replacements, apply-setters)"},
+		{Compatible, "gcr.io/kpt-fn/apply-setter:v0.2", "", "(built in: apply-setters, apply-replacements)"},
+		{Compatible, "setlabels", "", "(built in: set-labels)"},
 		{Compatible, "kubeval", "", "not built in"},
 		{Compatible, "", "", "another sort of function"},
 	} {
