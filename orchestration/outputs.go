@@ -64,79 +64,119 @@ func zeroOf(t string) any {
 // which are no part of the package, and the fields and results that the task
 // names.
 func (w *work) harvest(pkg kptpkg.Tree, out *Outcome) (kptpkg.Tree, map[string]any, error) {
-	outputs := map[string]any{}
-	wanted := map[string][]string{} // outputs by the kind of the item they are in
-	for name, o := range w.spec.Outputs {
-		if o.From == nil {
-			continue
-		}
-		if o.From.Result != "" {
-			if v, ok := resultValue(out.Results, o.From.Result); ok {
-				outputs[name] = v
-			}
-			continue
-		}
-		wanted[o.From.Kind] = append(wanted[o.From.Kind], name)
+	h := &harvest{work: w, wanted: map[string][]string{}, found: map[string]string{}, outputs: map[string]any{}}
+	if err := h.results(out.Results); err != nil {
+		return pkg, nil, dag.Mark(dag.Permanent, err)
 	}
-	found := map[string]string{} // where an output was found
 	for _, p := range pkg.Paths() {
 		f := pkg.File(p)
-		if !f.IsYAML() || f.Text() != nil && len(wanted) == 0 {
+		if !f.IsYAML() || f.Text() != nil && len(h.wanted) == 0 {
 			continue // read from disk as it is: no answer of the function
 		}
-		var kept []*yamldoc.Doc
-		for _, d := range f.Docs() {
-			root, err := d.Root()
-			if err != nil || root == nil {
-				kept = append(kept, d)
-				continue
-			}
-			n := yaml.NewRNode(root)
-			if w.kind.tool && n.GetKind() == "TaskResponse" && n.GetApiVersion() == api.StoopV1Alpha1 {
-				v, err := api.Value(root)
-				if err != nil {
-					return pkg, nil, err
-				}
-				if given, ok := v.(map[string]any)["outputs"].(map[string]any); ok {
-					for k, v := range given {
-						if o, declared := w.spec.Outputs[k]; !declared || o.From == nil {
-							outputs[k] = v
-						}
-					}
-				}
-				continue
-			}
-			kept = append(kept, d)
-			for _, name := range wanted[n.GetKind()] {
-				from := w.spec.Outputs[name].From
-				if from.Name != "" && from.Name != kptpkg.Name(root) {
-					continue
-				}
-				if first, twice := found[name]; twice {
-					return pkg, nil, dag.Mark(dag.Permanent, w.fail(codeBinding, "outputs."+name+".from", fmt.Sprintf("there is more than one %s (in %s and %s): name the one that is meant", from.Kind, first, p), nil))
-				}
-				v, ok, err := fieldValue(root, from.Field)
-				if err != nil {
-					return pkg, nil, dag.Mark(dag.Permanent, w.fail(codeBinding, "outputs."+name+".from.field", err.Error(), err))
-				}
-				if ok {
-					found[name] = p
-					outputs[name] = v
-				}
-			}
+		kept, err := h.items(p, f.Docs())
+		if err != nil {
+			return pkg, nil, dag.Mark(dag.Permanent, err)
 		}
 		if len(kept) == len(f.Docs()) {
 			continue
 		}
 		pkg = pkg.Without(p)
 		if len(kept) > 0 {
-			var err error
 			if pkg, err = pkg.With(f.WithDocs(kept...)); err != nil {
 				return pkg, nil, err
 			}
 		}
 	}
-	return pkg, outputs, nil
+	return pkg, h.outputs, nil
+}
+
+// harvest is the taking of a function's outputs on its way.
+type harvest struct {
+	*work
+	wanted  map[string][]string // outputs by the kind of the item they are in, sorted
+	found   map[string]string   // the file in which an output was found
+	outputs map[string]any
+}
+
+// results takes the outputs that are results, and notes which ones are in items.
+func (h *harvest) results(results []fn.Result) error {
+	for _, name := range slices.Sorted(maps.Keys(h.spec.Outputs)) {
+		from := h.spec.Outputs[name].From
+		switch {
+		case from == nil:
+		case from.Result == "":
+			h.wanted[from.Kind] = append(h.wanted[from.Kind], name)
+		default:
+			v, ok, err := resultValue(results, from.Result)
+			if err != nil {
+				return h.fail(codeBinding, "outputs."+name+".from.result", err.Error(), err)
+			}
+			if ok {
+				h.outputs[name] = v
+			}
+		}
+	}
+	return nil
+}
+
+// items takes the outputs that are in the items of a file, and returns the items that
+// are the package's.
+func (h *harvest) items(path string, docs []*yamldoc.Doc) (kept []*yamldoc.Doc, err error) {
+	for _, d := range docs {
+		root, err := d.Root()
+		if err != nil || root == nil {
+			kept = append(kept, d)
+			continue
+		}
+		n := yaml.NewRNode(root)
+		if h.kind.tool && n.GetKind() == "TaskResponse" && n.GetApiVersion() == api.StoopV1Alpha1 {
+			err = h.response(root)
+		} else {
+			kept = append(kept, d)
+			err = h.pick(path, n.GetKind(), root)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return kept, nil
+}
+
+// response takes the outputs of a TaskResponse, but for those that the task finds
+// elsewhere.
+func (h *harvest) response(root *yaml.Node) error {
+	v, err := api.Value(root)
+	if err != nil {
+		return h.fail(codeBinding, "", "the function's answer: "+err.Error(), err)
+	}
+	given, _ := v.(map[string]any)["outputs"].(map[string]any)
+	for key, v := range given {
+		if h.spec.Outputs[key].From == nil {
+			h.outputs[key] = v
+		}
+	}
+	return nil
+}
+
+// pick takes the outputs that an item of a kind holds, which is in the file at path.
+func (h *harvest) pick(path, kind string, root *yaml.Node) error {
+	for _, name := range h.wanted[kind] {
+		from := h.spec.Outputs[name].From
+		if from.Name != "" && from.Name != kptpkg.Name(root) {
+			continue
+		}
+		if first, twice := h.found[name]; twice {
+			return h.fail(codeBinding, "outputs."+name+".from", fmt.Sprintf("there is more than one %s (in %s and %s): name the one that is meant", kind, first, path), nil)
+		}
+		v, ok, err := fieldValue(root, from.Field)
+		if err != nil {
+			return h.fail(codeBinding, "outputs."+name+".from.field", err.Error(), err)
+		}
+		if ok {
+			h.found[name], h.outputs[name] = path, v
+		}
+	}
+	return nil
 }
 
 // fieldValue is the value of a field of an object, ok says whether it has one.
@@ -149,29 +189,24 @@ func fieldValue(root *yaml.Node, field string) (v any, ok bool, err error) {
 	return v, err == nil, err
 }
 
-// resultValue is the value that a function reported about a field.
-func resultValue(results []fn.Result, field string) (any, bool) {
+// resultValue is the value that a function reported about a field, ok says whether it
+// did.
+func resultValue(results []fn.Result, field string) (v any, ok bool, err error) {
 	for _, res := range results {
 		switch {
 		case res.Field == nil || res.Field.Path != field:
+			continue
 		case res.Field.ProposedValue != nil:
-			return normal(res.Field.ProposedValue), true
+			v = res.Field.ProposedValue
 		case res.Field.CurrentValue != nil:
-			return normal(res.Field.CurrentValue), true
+			v = res.Field.CurrentValue
 		default:
-			return res.Message, true
+			return res.Message, true, nil
 		}
+		v, err = api.Value(api.ValueNode(v)) // with the types that outputs have
+		return v, err == nil, err
 	}
-	return nil, false
-}
-
-// normal is a value with the types that outputs have.
-func normal(v any) any {
-	n, err := api.Value(api.ValueNode(v))
-	if err != nil {
-		return v
-	}
-	return n
+	return nil, false, nil
 }
 
 // checkOutputs returns the outputs that the task declares; what is missing or of

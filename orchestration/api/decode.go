@@ -21,7 +21,7 @@ import (
 // counted from 1; messages then name lines. 0: they name none.
 //
 // A field without a schema gets map[string]any, []any, string, bool, int64,
-// float64 or nil.
+// float64 or nil; an integer that is none of 64 bits is an error.
 //
 // The error joins up to 20 problems in the order of the document, each an
 // [fn.ResultError] with the object and the field. node isn't changed or kept.
@@ -366,9 +366,15 @@ func (d *decoder) free(n *yaml.Node, at *place) any {
 		if i, err := strconv.ParseInt(strings.ReplaceAll(n.Value, "_", ""), 0, 64); err == nil {
 			return i
 		}
-		return n.Value
+		d.fail(n, at, "%s is no integer of 64 bits: quote it, or write it with an exponent", quote(n.Value))
+		return nil
 	case yaml.NodeTagFloat:
-		if f, ok := parseNumber(n); ok {
+		f, ok := parseNumber(n)
+		switch {
+		case decimal.MatchString(n.Value): // too much for an integer, and not all of it a float64 can hold
+			d.fail(n, at, "%s is no integer of 64 bits: quote it, or write it with an exponent", quote(n.Value))
+			return nil
+		case ok:
 			return f
 		}
 		return n.Value

@@ -301,6 +301,9 @@ func TestDecodeErrors(t *testing.T) {
 		{"merge key", pr("spec: {<<: {packageName: a}}"), `PackageRevision edge: spec: merge keys (<<) aren't supported here: write the fields out`},
 		{"alias in free form", "apiVersion: porch.kpt.dev/v1alpha1\nkind: PackageRevision\nmetadata: {name: edge, managedFields: [{fieldsV1: &f {a: *f}}]}",
 			`PackageRevision edge: metadata.managedFields[0].fieldsV1.a: aliases aren't supported here: write the value out`},
+		{"large integers in free form", task("spec: {inputs: {a: 9223372036854775808, b: [-99999999999999999999], c: 9223372036854775807, d: 1e20}}"),
+			lines(`Task t: spec.inputs.a: "9223372036854775808" is no integer of 64 bits: quote it, or write it with an exponent`,
+				`Task t: spec.inputs.b[0]: "-99999999999999999999" is no integer of 64 bits: quote it, or write it with an exponent`)},
 		{"tag in free form", "apiVersion: porch.kpt.dev/v1alpha1\nkind: PackageRevision\nmetadata: {name: edge, managedFields: [{fieldsV1: {a: !!binary aGk=}}]}",
 			`PackageRevision edge: metadata.managedFields[0].fieldsV1.a: must be a map, list, string, number or boolean, is tagged !!binary`},
 		{"all problems in order", pr("spec:\n  packagename: a\n  revision: x\n  tasks: [{typ: a}]\nstatus: []"), lines(

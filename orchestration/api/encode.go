@@ -55,6 +55,8 @@ func encode(v reflect.Value) *yaml.Node {
 		return scalarNode(yaml.NodeTagBool, strconv.FormatBool(v.Bool()))
 	case reflect.Int, reflect.Int64:
 		return scalarNode(yaml.NodeTagInt, strconv.FormatInt(v.Int(), 10))
+	case reflect.Uint64: // as YAML has integers that are too large for an int64
+		return scalarNode(yaml.NodeTagInt, strconv.FormatUint(v.Uint(), 10))
 	case reflect.Float64:
 		return numberNode(v.Float())
 	}
