@@ -38,7 +38,48 @@ func (w *work) ownError() (deadline string, err error) {
 	case why.Code == dag.RetriesExhausted:
 		return "", why.Err
 	}
+	if told.Code == dag.MissingInput {
+		return "", w.missing(told.Err)
+	}
 	return "", told.Err
+}
+
+// missing makes the error of a task that an output wasn't there for one about the
+// field that names it.
+func (w *work) missing(err error) error {
+	if w.plan == nil {
+		return err
+	}
+	missing := func(field, task, key string) error {
+		d := w.plan.byName[task]
+		if d == nil || d.state.State != dag.Completed {
+			return nil
+		}
+		if _, ok := d.state.Outputs[key]; ok {
+			return nil
+		}
+		fix := "have it yield that"
+		if d.spec.Type == api.WorkApprove {
+			fix = "say there who approved (approve.by)"
+		}
+		return w.fail(codeMissing, field, fmt.Sprintf("task %s completed without the output %q: %s, or write needs: [{task: %s, outputKey: %s, default: VALUE}] here", d.path, key, fix, task, key), err)
+	}
+	for i, n := range w.spec.Needs {
+		if n.OutputKey != "" && n.Default == nil {
+			if err := missing(fmt.Sprintf("needs[%d].outputKey", i), n.Task, n.OutputKey); err != nil {
+				return err
+			}
+		}
+	}
+	for _, bd := range w.bindings {
+		key, _ := bd.Path[0].(string)
+		if bd.Task != "plan" && !bd.HasDefault && !w.needDefault(bd.Task, key) {
+			if err := missing(bd.Field, bd.Task, key); err != nil {
+				return err
+			}
+		}
+	}
+	return err
 }
 
 // ownLine is what the task failed with in one line.

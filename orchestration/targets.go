@@ -85,15 +85,31 @@ func (b *planner) mustFollow(w *work, others ...*work) {
 
 // refuseBoth refuses tasks that nothing puts in an order.
 func (b *planner) refuseBoth(w, before *work) {
-	fix := fmt.Sprintf("write needs: [%s] in one of them", before.name)
-	if w.plan != before.plan {
-		fix = "make them part of one plan, or let one compound task need the other"
-	}
 	where := fmt.Sprintf("target %q is also that of task %s", w.target(), before.path)
 	if w.target() != before.target() {
 		where = fmt.Sprintf("target %q overlaps with %q of task %s", w.target(), before.target(), before.path)
 	}
-	b.refuse(w.order, codeConflict, w.field+".target", "%s in %s, and nothing says which comes first: %s, or give each a target of its own", where, before.file, fix)
+	b.refuse(w.order, codeConflict, w.field+".target", "%s in %s, and nothing says which comes first: %s, or give each a target of its own", where, before.file, inOrder(w, before))
+}
+
+// inOrder says how to give two tasks an order: those of one plan by a need, and else
+// what they are in of the innermost plan around both.
+func inOrder(w, before *work) string {
+	around := map[*plan]*work{}
+	for a := w; a != nil; a = a.outer() {
+		around[a.plan] = a
+	}
+	for c := before; c != nil; c = c.outer() {
+		a := around[c.plan]
+		switch {
+		case a == nil || c.plan == nil:
+		case a == w && c == before:
+			return fmt.Sprintf("write needs: [%s] in one of them", before.name)
+		default:
+			return fmt.Sprintf("write needs: [%s] in task %s, or needs: [%s] in task %s", c.name, a.path, a.name, c.path)
+		}
+	}
+	return "make them part of one plan, with an order between them"
 }
 
 // checkJobs compares the targets of tasks with those of PackageRevisions.
@@ -214,8 +230,8 @@ func (b *planner) mustRead(reader *work, j *job, later, earlier *work) {
 	if writer == reader {
 		writer = earlier
 	}
-	b.refuse(reader.order, codeConflict, reader.field+"."+string(reader.spec.Type), "copies %s %s, whose target %q task %s in %s changes, and nothing says which comes first: write needs: [%s] in one of them",
-		j.object.Ref().Kind, j.name(), j.target, writer.path, writer.file, earlier.name)
+	b.refuse(reader.order, codeConflict, reader.field+"."+string(reader.spec.Type), "copies %s %s, whose target %q task %s in %s changes, and nothing says which comes first: %s",
+		j.object.Ref().Kind, j.name(), j.target, writer.path, writer.file, inOrder(later, earlier))
 }
 
 // checkWhole refuses to replace a package as a whole while another task or a

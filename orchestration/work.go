@@ -294,7 +294,7 @@ func (w *work) tagged(res fn.Result) fn.Result {
 func (w *work) caused(err error) error {
 	told := w.about(err)
 	switch {
-	case errors.Is(err, runtime.ErrNotFound), errors.Is(err, runtime.ErrNotAllowed):
+	case errors.Is(err, runtime.ErrNotFound), errors.Is(err, runtime.ErrNotAllowed), repository.IsDenied(err):
 		re, _ := errors.AsType[*fn.ResultError](told)
 		re.Result.Tags[api.CodeTag] = codeUnavailable
 		return dag.Mark(dag.Permanent, re)

@@ -403,6 +403,7 @@ func reason(err error) string {
 		}
 		text = rest
 	}
+	text = strings.ReplaceAll(text, "<invalid reflect.Value>", "null")
 	return oneLine(strings.TrimSuffix(text, ":"))
 }
 

@@ -284,6 +284,9 @@ func (d *decoder) string(n *yaml.Node, v reflect.Value, at *place) {
 	case tag == yaml.NodeTagString, tag == tagTimestamp, v.Type() == reflect.TypeFor[scalarText]():
 		v.SetString(n.Value)
 		return
+	case v.Type() == reflect.TypeFor[Duration]() && decimal.MatchString(n.Value):
+		d.fail(n, at, "must be a time span, is %s: write %ss if these are seconds", describe(n), n.Value)
+		return
 	case tag == yaml.NodeTagInt, tag == yaml.NodeTagFloat, tag == yaml.NodeTagBool:
 		d.fail(n, at, "must be a string, is %s: quote it (%s)", describe(n), quote(n.Value))
 		return

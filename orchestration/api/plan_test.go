@@ -209,7 +209,7 @@ func TestPlanErrors(t *testing.T) {
 			`Plan p: spec.limits[4].max: is -1: write how many tasks of the class may run at once, at least 1`)},
 		{"failure policy", plan("{failurePolicy: failfast}"), `Plan p: spec.failurePolicy: is "failfast"; did you mean "FailFast"?: write Continue or FailFast`},
 		{"times", plan("{timeout: 5, defaults: {timeout: 0s, retry: {limit: 1, delay: -1s, maxDelay: x}}}"), lines(
-			`Plan p: spec.timeout: must be a string, is a number: quote it ("5")`)},
+			`Plan p: spec.timeout: must be a time span, is a number: write 5s if these are seconds`)},
 		{"spans", plan("{timeout: '5', defaults: {timeout: 0s, retry: {limit: 1, delay: -1s, maxDelay: x}}}"), lines(
 			`Plan p: spec.timeout: is "5": write a time span such as 90s, 5m or 1h30m`,
 			`Plan p: spec.defaults.timeout: is "0s": write a time span such as 90s, 5m or 1h30m, or leave it out`,
@@ -292,7 +292,7 @@ func TestTaskErrors(t *testing.T) {
 		{"no target needed", "{type: tool_call, tool_call: {builtin: a}}", ""},
 		{"inputs", "{type: render, target: a, inputs: {a: 1}}", "inputs: aren't for tasks of type render: put bindings into the fields of render instead (inputs are for eval, tool_call, atomic, llm_call)"},
 		{"resources of others", "{type: approve, resources: {}}", "resources: aren't for tasks of type approve: take them out (they are for eval, tool_call)"},
-		{"resources", "{type: tool_call, tool_call: {builtin: a}, resources: {memory: 64mb, cpu: x, cpuTime: 1, processes: -1}}", `resources.cpuTime: must be a string, is a number: quote it ("1")`},
+		{"resources", "{type: tool_call, tool_call: {builtin: a}, resources: {memory: 64mb, cpu: x, cpuTime: 1, processes: -1}}", `resources.cpuTime: must be a time span, is a number: write 1s if these are seconds`},
 		{"quantities", "{type: tool_call, tool_call: {builtin: a}, resources: {memory: 64mb, cpu: x, cpuTime: '1', processes: -1}}", lines(
 			`resources.memory: is "64mb": write bytes as in Kubernetes, such as 64Mi`,
 			`resources.cpu: is "x": write processors as in Kubernetes, such as 500m or 2`,

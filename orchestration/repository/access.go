@@ -53,8 +53,8 @@ func (a Access) permit(loc location) (string, error) {
 	}
 	real, ok := a.permitDir(loc.path)
 	if !ok {
-		return "", fmt.Errorf("repository %s: reading local repositories there is not allowed; allow it with %s",
-			loc.text, allowFlag("file-repos", absolute(loc.path)))
+		return "", &deniedError{fmt.Sprintf("repository %s: reading local repositories there is not allowed; allow it with %s",
+			loc.text, allowFlag("file-repos", absolute(loc.path)))}
 	}
 	return real, nil
 }
@@ -87,12 +87,13 @@ func (a Access) permitDir(dir string) (real string, ok bool) {
 	return real, false
 }
 
-// deniedError is a refused host: it never becomes true by trying again.
+// deniedError is a refused host or directory: it never becomes true by trying again.
 type deniedError struct{ text string }
 
 func (e *deniedError) Error() string { return e.text }
 
-func isDenied(err error) bool {
+// IsDenied says whether err is that the operator doesn't permit a repository.
+func IsDenied(err error) bool {
 	var denied *deniedError
 	return errors.As(err, &denied)
 }

@@ -125,7 +125,7 @@ func explainHTTP(err error, authenticated bool, what string) error {
 			return fmt.Errorf("%s %w (%d)", what, ErrNotFound, status.code)
 		}
 		return status
-	case isDenied(err), errors.Is(err, errTooBig), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case IsDenied(err), errors.Is(err, errTooBig), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.As(err, &authority):
 		return fmt.Errorf("TLS: %w; if it is your own, add %s to the secret", authority, keyCA)

@@ -293,8 +293,8 @@ func (l *local) follow(from, to, why string) (string, error) {
 	}
 	real, ok := l.access.permitDir(to)
 	if !ok {
-		return "", fmt.Errorf("%s %s, and reading there is not allowed; allow it with %s",
-			why, real, allowFlag("file-repos", real))
+		return "", &deniedError{fmt.Sprintf("%s %s, and reading there is not allowed; allow it with %s",
+			why, real, allowFlag("file-repos", real))}
 	}
 	if _, err := os.Stat(real); err != nil {
 		return "", err

@@ -68,7 +68,7 @@ func isTransient(err error) bool {
 		cert *tls.CertificateVerificationError
 	)
 	switch {
-	case isDenied(err), isTLS(err), errors.As(err, &cert), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case IsDenied(err), isTLS(err), errors.As(err, &cert), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return false
 	case errors.As(err, &dns):
 		return !dns.IsNotFound
