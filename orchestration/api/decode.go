@@ -160,6 +160,12 @@ type shorthand interface {
 	fromText(string)
 }
 
+// written is a struct whose zero values aren't all the same as leaving a field out.
+type written interface {
+	// zeroHint says what to write instead of a zero in a field; empty: it may stand.
+	zeroHint(field string) string
+}
+
 // structure decodes a map into a struct, key by key.
 func (d *decoder) structure(n *yaml.Node, v reflect.Value, at *place) {
 	if short, ok := v.Addr().Interface().(shorthand); ok && n.Kind != yaml.MappingNode {
@@ -180,6 +186,7 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, at *place) {
 		for _, f := range fields {
 			if f.name == key {
 				d.value(vn, f.of(v), at)
+				d.checkZero(vn, v, f.name, at)
 				return
 			}
 		}
@@ -203,6 +210,18 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, at *place) {
 		}
 		d.fail(kn, at, "unknown field%s (known: %s)", hint, strings.Join(known, ", "))
 	})
+}
+
+// checkZero refuses a zero that is written where it would be taken for none.
+func (d *decoder) checkZero(n *yaml.Node, v reflect.Value, field string, at *place) {
+	if n == nil || n.Value != "0" || shortTag(n) != yaml.NodeTagInt {
+		return
+	}
+	if w, ok := v.Addr().Interface().(written); ok {
+		if hint := w.zeroHint(field); hint != "" {
+			d.fail(n, at, "is 0: %s", hint)
+		}
+	}
 }
 
 // mapping decodes a map with free keys.

@@ -108,6 +108,13 @@ func (l *Plan) Validate() error {
 	return p.err()
 }
 
+func (s *PlanSpec) zeroHint(field string) string {
+	if field != "parallelism" {
+		return ""
+	}
+	return fmt.Sprintf("write how many tasks may run at once, from 1 to %d, or leave it out", maxParallelism)
+}
+
 const (
 	maxParallelism  = 1024
 	maxCompoundDeep = 16

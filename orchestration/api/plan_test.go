@@ -201,6 +201,7 @@ func TestPlanErrors(t *testing.T) {
 		{"same name", plan("{tasks: [{name: a, " + render + "}], finally: [{name: a, " + render + "}]}"), `Plan p: spec.finally[0].name: "a" is the name of spec.tasks[0] too: names are unique in a plan`},
 		{"plan of an inline task", inline("{name: a, plan: p, " + render + "}"), `Plan p: spec.tasks[0].plan: is "p", but the task is in a plan already: leave it out`},
 		{"parallelism", plan("{parallelism: 1025}"), `Plan p: spec.parallelism: is 1025: write how many tasks may run at once, from 1 to 1024`},
+		{"no parallelism", plan("{parallelism: 0}"), `Plan p: spec.parallelism: is 0: write how many tasks may run at once, from 1 to 1024, or leave it out`},
 		{"limits", plan("{limits: [{max: 1}, {class: A, max: 1}, {class: b}, {class: b, max: 2}, {class: tool_call, max: -1}]}"), lines(
 			`Plan p: spec.limits[0].class: is missing: write a class that tasks have, or a type of task [E5606]`,
 			`Plan p: spec.limits[1].class: "A" is no type of task and `+labelRule,
