@@ -153,6 +153,7 @@ func (v *view) refusedTarget(job *task.Job) error {
 		if err != nil || rev.Current || unbound(name) {
 			return nil
 		}
+		mutation = task.RequireRoom
 	}
 	_, err := mutation.Apply(ctx, job)
 	return err

@@ -15,7 +15,9 @@ type UpgradeTask struct {
 	// the user.
 	NewUpstreamRef PackageRevisionRef `yaml:"newUpstreamRef,omitempty"`
 	// LocalPackageRevisionRef is the PackageRevision to be upgraded, with its
-	// local changes. Required; set by the user.
+	// local changes. Where the target holds the package that is what made it, a
+	// PackageRevision or Task on the target, or this object itself. Required; set
+	// by the user.
 	LocalPackageRevisionRef PackageRevisionRef `yaml:"localPackageRevisionRef,omitempty"`
 	// Strategy is how to merge, see [MergeStrategy]. Default resource-merge;
 	// set by the user.

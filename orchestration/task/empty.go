@@ -16,40 +16,49 @@ import (
 var RequireEmpty = Mutation{"check the target", requireEmpty}
 
 func requireEmpty(_ context.Context, j *Job) (kptpkg.Tree, error) {
-	var content []string
-	for _, p := range j.Package.Paths() {
-		if p != kptpkg.KptfileName {
-			content = append(content, p)
-		}
-	}
-	target, err := j.Revision.Target()
+	target, content, err := j.content()
 	if err != nil {
 		return kptpkg.Tree{}, err
+	}
+	if content == "" {
+		return j.Package, nil
+	}
+	return kptpkg.Tree{}, &fn.ResultError{Result: fn.Result{
+		Severity: fn.Error, ResourceRef: j.Revision.Ref(), Field: &fn.Field{Path: fmt.Sprintf("spec.tasks[%d]", j.TaskIndex)},
+		Message: fmt.Sprintf("target %q already holds content (%s), and a package is only made where there is none: remove the content, or choose another target with annotation %s",
+			target, content, api.TargetAnnotation),
+	}}
+}
+
+// content names what the target holds that a package can't be made over, empty where
+// it can.
+func (j *Job) content() (target, content string, err error) {
+	var files []string
+	for _, p := range j.Package.Paths() {
+		if p != kptpkg.KptfileName {
+			files = append(files, p)
+		}
+	}
+	if target, err = j.Revision.Target(); err != nil {
+		return "", "", err
 	}
 	switch {
 	case j.Package.File(kptpkg.KptfileName) == nil:
 	case target != ".":
-		content = append([]string{kptpkg.KptfileName}, content...)
+		files = append([]string{kptpkg.KptfileName}, files...)
 	default:
 		k, err := j.Package.Kptfile(".")
 		if err != nil {
-			return kptpkg.Tree{}, err
+			return "", "", err
 		}
 		if k.Upstream != nil || k.UpstreamLock != nil || len(k.Pipeline.Mutators)+len(k.Pipeline.Validators) > 0 {
-			content = append([]string{kptpkg.KptfileName + " with an upstream or a pipeline"}, content...)
+			files = append([]string{kptpkg.KptfileName + " with an upstream or a pipeline"}, files...)
 		}
-	}
-	if len(content) == 0 {
-		return j.Package, nil
 	}
 	const show = 3
 	more := ""
-	if n := len(content) - show; n > 0 {
-		content, more = content[:show], fmt.Sprintf(" and %d more", n)
+	if n := len(files) - show; n > 0 {
+		files, more = files[:show], fmt.Sprintf(" and %d more", n)
 	}
-	return kptpkg.Tree{}, &fn.ResultError{Result: fn.Result{
-		Severity: fn.Error, ResourceRef: j.Revision.Ref(), Field: &fn.Field{Path: fmt.Sprintf("spec.tasks[%d]", j.TaskIndex)},
-		Message: fmt.Sprintf("target %q already holds content (%s%s), and a package is only made where there is none: remove the content, or choose another target with annotation %s",
-			target, strings.Join(content, ", "), more, api.TargetAnnotation),
-	}}
+	return target, strings.Join(files, ", ") + more, nil
 }

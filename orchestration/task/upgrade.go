@@ -38,7 +38,7 @@ func mergeUpstream(ctx context.Context, j *Job) (kptpkg.Tree, error) {
 	}
 	mine := j.Package
 	if !local.Current {
-		if _, err := requireEmpty(ctx, j); err != nil {
+		if _, err := requireRoom(ctx, j); err != nil {
 			return kptpkg.Tree{}, err
 		}
 		if local, err = j.published(ctx, "localPackageRevisionRef.name", spec.LocalPackageRevisionRef.Name); err != nil {
@@ -80,6 +80,20 @@ func mergeUpstream(ctx context.Context, j *Job) (kptpkg.Tree, error) {
 		return withoutOrigin(res.Tree)
 	}
 	return res.Tree, nil
+}
+
+// RequireRoom refuses an upgrade of a revision that isn't the target's content where
+// there is some.
+var RequireRoom = Mutation{"check the target", requireRoom}
+
+func requireRoom(_ context.Context, j *Job) (kptpkg.Tree, error) {
+	target, content, err := j.content()
+	if err != nil || content == "" {
+		return j.Package, err
+	}
+	local := j.Task.Upgrade.LocalPackageRevisionRef.Name
+	return kptpkg.Tree{}, j.taskError("localPackageRevisionRef.name", fmt.Sprintf("package revision %q isn't what target %q holds (%s): to upgrade that, name the task or PackageRevision on this target that made it, or this one itself (%q); to make a package of %[1]q, choose another target with annotation %[5]s",
+		local, target, content, j.Revision.Metadata.Name, api.TargetAnnotation), nil)
 }
 
 // madeOf is the upstream revision whose content the package has, by its lock: base,
