@@ -481,14 +481,22 @@ func (b *planner) mayFail(p *plan, bindings []api.BoundField) bool {
 			return false
 		}
 		key, _ := bd.Path[1].(string)
-		switch v, _ := b.param(p, key); v := v.(type) {
+		v, _ := b.param(p, key)
+		if within := bd.Path[2:]; len(within) > 0 {
+			m, _ := v.(map[string]any)
+			bd.Path = within
+			var err error
+			if v, err = bd.In(m); err != nil || v == nil {
+				return true
+			}
+		}
+		switch v := v.(type) {
 		case map[string]any, []any:
 			return true
 		case string:
-			return len(bd.Path) > 2 || len(v) > 1<<10
-		default:
-			return len(bd.Path) > 2
+			return len(v) > 1<<10
 		}
+		return false
 	})
 }
 

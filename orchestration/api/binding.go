@@ -83,20 +83,19 @@ func (b Binding) In(values map[string]any) (any, error) {
 
 // child is the value one step into v.
 func child(v, step any) (any, bool) {
-	rv := reflect.ValueOf(v)
 	switch key := step.(type) {
 	case string:
 		if m, ok := v.(map[string]any); ok {
 			c, ok := m[key]
 			return c, ok
 		}
-		if rv.Kind() == reflect.Map && rv.Type().Key().Kind() == reflect.String {
+		if rv := reflect.ValueOf(v); rv.Kind() == reflect.Map && rv.Type().Key().Kind() == reflect.String {
 			if c := rv.MapIndex(reflect.ValueOf(key).Convert(rv.Type().Key())); c.IsValid() {
 				return c.Interface(), true
 			}
 		}
 	case int:
-		if rv.Kind() == reflect.Slice && key < rv.Len() {
+		if rv := reflect.ValueOf(v); rv.Kind() == reflect.Slice && key < rv.Len() {
 			return rv.Index(key).Interface(), true
 		}
 	}
