@@ -127,7 +127,7 @@ func (h *TaskHandler) applyTask(ctx context.Context, in workspace, draft Draft, 
 		return nil, resultError(pr, fmt.Sprintf("spec.tasks[%d].type", i), fmt.Sprintf("there are no tasks of type %s", t.Type), nil)
 	}
 	out, err := h.run(ctx, in, draft, kind, &task.Job{
-		Revision: pr, Task: t, TaskIndex: i,
+		Revision: pr, Task: t, Field: fmt.Sprintf("spec.tasks[%d]", i),
 		Deployment: repo != nil && repo.Spec.Deployment,
 	})
 	return out, renderError(err)

@@ -33,8 +33,8 @@ func (v *view) refused(w *work) string {
 	if _, makes := spec.PorchTask(); !makes {
 		return ""
 	}
-	pr := w.revision(spec, pkg)
-	job := &task.Job{Revision: pr, AnyPackage: true, Task: &pr.Spec.Tasks[0], Package: pkg}
+	job := w.job(spec, pkg)
+	job.Package = pkg
 	if why := firstLine(w.about(v.refusedJob(job, v.localTo(w)))); why != "" || !onlyWhereEmpty(job.Task) {
 		return why
 	}

@@ -25,7 +25,6 @@ func (r *run) perform(ctx context.Context, w *work, a *attempt, spec *api.TaskSp
 		return pkg, outputs, err
 	}
 	d := &draft{pkg}
-	pr := w.revision(spec, pkg)
 	in := workspace{
 		revisions: r.localTo(w), registered: r.registered, unseen: r.opts.Unseen,
 		onConflict: r.opts.OnConflict, resolve: r.opts.Resolve.Below(w.target()), dir: w.target(),
@@ -36,14 +35,11 @@ func (r *run) perform(ctx context.Context, w *work, a *attempt, spec *api.TaskSp
 	if u := spec.Upgrade; u != nil && in.onConflict == "" {
 		in.onConflict = merge.Policy(u.OnConflict)
 	}
-	job := &task.Job{Revision: pr, AnyPackage: true}
+	job := w.job(spec, pkg)
 	kind, _ := task.Find(string(spec.Type))
 	var err error
 	if w.target() == "." && r.opts.RefuseInPlace != "" && !w.kind.tool {
 		return pkg, nil, dag.Mark(dag.Permanent, w.fail("", "target", r.opts.RefuseInPlace, nil))
-	}
-	if len(pr.Spec.Tasks) > 0 {
-		job.Task = &pr.Spec.Tasks[0]
 	}
 	switch {
 	case w.kind.fresh && r.opts.RefuseCreation != "":
@@ -99,8 +95,8 @@ func (w *work) madeNow() bool {
 	})
 }
 
-// revision is the task on pkg as a PackageRevision, for what works on those.
-func (w *work) revision(spec *api.TaskSpec, pkg kptpkg.Tree) *api.PackageRevision {
+// job is the task on pkg, as that of a PackageRevision for what works on those.
+func (w *work) job(spec *api.TaskSpec, pkg kptpkg.Tree) *task.Job {
 	pr := &api.PackageRevision{Header: api.Header{APIVersion: api.PorchV1Alpha1, Kind: "PackageRevision"}}
 	pr.Metadata.Name, pr.Metadata.Namespace = w.name, w.object.Ref().Namespace
 	pr.Metadata.Annotations = map[string]string{api.TargetAnnotation: w.target()}
@@ -111,10 +107,12 @@ func (w *work) revision(spec *api.TaskSpec, pkg kptpkg.Tree) *api.PackageRevisio
 			pr.Spec.PackageName = k.Metadata.Name
 		}
 	}
+	job := &task.Job{Revision: pr, By: w.object.Ref(), Field: w.field}
 	if t, ok := spec.PorchTask(); ok {
 		pr.Spec.Tasks = []api.Task{t}
+		job.Task = &t
 	}
-	return pr
+	return job
 }
 
 // localTo finds declared revisions as a task sees them: what is on its own target

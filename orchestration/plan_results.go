@@ -229,16 +229,12 @@ func (w *work) result(sev fn.Severity, message string) fn.Result {
 	return w.tagged(fn.Result{Message: message, Severity: sev, ResourceRef: w.object.Ref(), File: &fn.File{Path: w.file, Index: w.index}})
 }
 
-// located gives a result of the package's own files their place in the
-// workspace, and one about the task as a PackageRevision the task's object.
+// located gives a result of the package's own files their place in the workspace.
 func (w *work) located(res fn.Result) fn.Result {
 	if res.File != nil && w.target() != "." && w.target() != "" {
 		f := *res.File
 		f.Path = w.target() + "/" + f.Path
 		res.File = &f
-	}
-	if ref := res.ResourceRef; ref != nil && ref.Kind == "PackageRevision" && ref.Name == w.name {
-		res.ResourceRef = w.object.Ref()
 	}
 	return w.tagged(res)
 }

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"strings"
 
 	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/fn/runtime"
@@ -245,31 +244,11 @@ func (w *work) about(err error) error {
 		return nil
 	}
 	re, ok := errors.AsType[*fn.ResultError](err)
-	if ref := w.asRevision(re); ref != nil {
-		return &fn.ResultError{Result: w.tagged(inPlace(*ref, w.file, w.index)), Err: err}
-	}
 	if !ok || re.Result.ResourceRef == nil || *re.Result.ResourceRef != *w.object.Ref() {
 		res := fn.Result{Message: err.Error(), Severity: fn.Error, ResourceRef: w.object.Ref(), Field: &fn.Field{Path: w.field}}
 		return &fn.ResultError{Result: w.tagged(inPlace(res, w.file, w.index)), Err: err}
 	}
 	return &fn.ResultError{Result: w.tagged(inPlace(re.Result, w.file, w.index)), Err: err}
-}
-
-// asRevision makes an error about the task as the PackageRevision that it was for
-// what did the work one about the task; nil if it isn't such an error.
-func (w *work) asRevision(re *fn.ResultError) *fn.Result {
-	if re == nil || re.Result.ResourceRef == nil || re.Result.ResourceRef.Kind != "PackageRevision" || re.Result.ResourceRef.Name != w.name {
-		return nil
-	}
-	res := re.Result
-	res.ResourceRef = w.object.Ref()
-	res.Message = strings.ReplaceAll(res.Message, "another target with annotation "+api.TargetAnnotation, "another target")
-	field := ""
-	if res.Field != nil {
-		field = strings.TrimPrefix(res.Field.Path, "spec.tasks[0]")
-	}
-	res.Field = &fn.Field{Path: w.field + field}
-	return &res
 }
 
 // inPlace gives a result a place, unless it has one.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 	"github.com/stoop-dev/stoop/orchestration/upstream"
@@ -28,10 +27,10 @@ func fetchUpstream(ctx context.Context, j *Job) (kptpkg.Tree, error) {
 	}
 	switch f := t.File(kptpkg.KptfileName); {
 	case f == nil:
-		return kptpkg.Tree{}, j.fieldError(field, fmt.Sprintf(
+		return kptpkg.Tree{}, j.taskError("upstreamRef."+field, fmt.Sprintf(
 			"%s holds no Kptfile, so it is no kpt package: %s, or add a Kptfile there (kpt pkg init)", from, choose), nil)
 	case f.Mode() == kptpkg.Symlink:
-		return kptpkg.Tree{}, j.fieldError(field, fmt.Sprintf("the Kptfile in %s is a symlink: make it a file there", from), nil)
+		return kptpkg.Tree{}, j.taskError("upstreamRef."+field, fmt.Sprintf("the Kptfile in %s is a symlink: make it a file there", from), nil)
 	}
 	if _, err := t.Kptfile("."); err != nil {
 		return kptpkg.Tree{}, err
@@ -58,7 +57,7 @@ func (j *Job) fetch(ctx context.Context) (t kptpkg.Tree, from string, err error)
 			return t, "", err
 		}
 		if spec := j.Revision.Spec; spec.Repository != "" && rev.SameAs(spec.Repository, spec.PackageName) {
-			return t, "", j.fieldError("upstreamRef.name", fmt.Sprintf("package revision %q is one of the package %s in repository %q itself: make its next revision by an edit or upgrade task, or clone it to a package of another name",
+			return t, "", j.taskError("upstreamRef.upstreamRef.name", fmt.Sprintf("package revision %q is one of the package %s in repository %q itself: make its next revision by an edit or upgrade task, or clone it to a package of another name",
 				rev.Name, spec.PackageName, spec.Repository), nil)
 		}
 		j.Lock = rev.Lock
@@ -66,7 +65,7 @@ func (j *Job) fetch(ctx context.Context) (t kptpkg.Tree, from string, err error)
 	case up.OCI != nil:
 		t, lock, err := j.Upstream.Fetch(ctx, upstream.Ref{Type: upstream.TypeOCI, OCI: &upstream.OCIRef{Image: up.OCI.Image}})
 		if err != nil {
-			return t, "", j.fieldError("oci.image", err.Error(), err)
+			return t, "", j.taskError("upstreamRef.oci.image", err.Error(), err)
 		}
 		j.Lock = &lock
 		return t, "image " + up.OCI.Image, nil
@@ -74,26 +73,18 @@ func (j *Job) fetch(ctx context.Context) (t kptpkg.Tree, from string, err error)
 	git := &upstream.GitRef{Repo: up.Git.Repo, Ref: up.Git.Ref, Directory: up.Git.Directory}
 	if secret := up.Git.SecretRef.Name; secret != "" {
 		if j.Credentials == nil {
-			return t, "", j.fieldError("git.secretRef", fmt.Sprintf("secret %q: no credentials are allowed; allow them with --credentials-dir=DIR or STOOP_CREDENTIALS_DIR=DIR, or take secretRef out", secret), nil)
+			return t, "", j.taskError("upstreamRef.git.secretRef", fmt.Sprintf("secret %q: no credentials are allowed; allow them with --credentials-dir=DIR or STOOP_CREDENTIALS_DIR=DIR, or take secretRef out", secret), nil)
 		}
 		if git.Credential, err = j.Credentials.Credential(ctx, j.Revision.Metadata.Namespace, secret); err != nil {
-			return t, "", j.fieldError("git.secretRef", fmt.Sprintf("secret %q: %v", secret, err), err)
+			return t, "", j.taskError("upstreamRef.git.secretRef", fmt.Sprintf("secret %q: %v", secret, err), err)
 		}
 	}
 	t, lock, err := j.Upstream.Fetch(ctx, upstream.Ref{Type: upstream.TypeGit, Git: git})
 	if err != nil {
-		return t, "", j.fieldError("git", err.Error(), err)
+		return t, "", j.taskError("upstreamRef.git", err.Error(), err)
 	}
 	j.Lock = &lock
 	return t, fmt.Sprintf("directory %s of %s at %s", lock.Git.Directory, lock.Git.Repo, lock.Git.Ref), nil
-}
-
-// fieldError is an error about a field of the clone task's upstream.
-func (j *Job) fieldError(field, message string, cause error) error {
-	return &fn.ResultError{Result: fn.Result{
-		Message: message, Severity: fn.Error, ResourceRef: j.Revision.Ref(),
-		Field: &fn.Field{Path: fmt.Sprintf("spec.tasks[%d].clone.upstreamRef.%s", j.TaskIndex, field)},
-	}, Err: cause}
 }
 
 // defaultStrategy is kpt's way of updating a package that says nothing else.

@@ -20,7 +20,7 @@ func copyRevision(ctx context.Context, j *Job) (kptpkg.Tree, error) {
 		return kptpkg.Tree{}, err
 	}
 	spec := j.Revision.Spec
-	if !j.AnyPackage && !rev.SameAs(spec.Repository, spec.PackageName) {
+	if j.By == nil && !rev.SameAs(spec.Repository, spec.PackageName) {
 		return kptpkg.Tree{}, j.taskError(field, fmt.Sprintf("package revision %q is not one of the package %s in repository %q: edit makes a new revision of the same package; clone makes another package of it",
 			name, spec.PackageName, spec.Repository), nil)
 	}

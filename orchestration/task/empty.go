@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/stoop-dev/stoop/fn"
-	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 )
 
@@ -23,11 +21,8 @@ func requireEmpty(_ context.Context, j *Job) (kptpkg.Tree, error) {
 	if content == "" {
 		return j.Package, nil
 	}
-	return kptpkg.Tree{}, &fn.ResultError{Result: fn.Result{
-		Severity: fn.Error, ResourceRef: j.Revision.Ref(), Field: &fn.Field{Path: fmt.Sprintf("spec.tasks[%d]", j.TaskIndex)},
-		Message: fmt.Sprintf("target %q already holds content (%s), and a package is only made where there is none: remove the content, or choose another target with annotation %s",
-			target, content, api.TargetAnnotation),
-	}}
+	return kptpkg.Tree{}, j.taskError("", fmt.Sprintf("target %q already holds content (%s), and a package is only made where there is none: remove the content, or choose %s",
+		target, content, j.anotherTarget()), nil)
 }
 
 // content names what the target holds that a package can't be made over, empty where

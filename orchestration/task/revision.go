@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
 	"github.com/stoop-dev/stoop/orchestration/upstream"
@@ -47,12 +46,4 @@ func (j *Job) published(ctx context.Context, field, name string) (*Revision, err
 		return nil, j.taskError(field, fmt.Sprintf("package revision %q is not published, so its content may change: publish it first (spec.lifecycle: Published)", name), nil)
 	}
 	return rev, err
-}
-
-// taskError is an error about a field of the task.
-func (j *Job) taskError(field, message string, cause error) error {
-	return &fn.ResultError{Result: fn.Result{
-		Message: message, Severity: fn.Error, ResourceRef: j.Revision.Ref(),
-		Field: &fn.Field{Path: fmt.Sprintf("spec.tasks[%d].%s.%s", j.TaskIndex, j.Task.Type, field)},
-	}, Err: cause}
 }

@@ -6,6 +6,7 @@
 package task
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -34,12 +35,13 @@ type Mutation struct {
 // Job is one Kind at work on one package: all that a Mutation may read, and
 // the few things that later mutations and the caller need to know.
 type Job struct {
-	Revision  *api.PackageRevision // the object that orders the work
-	Task      *api.Task            // the task, nil for an update
-	TaskIndex int                  // where it is in Revision.Spec.Tasks
-	// AnyPackage says that Revision is made up and no package's of a repository: it may
-	// be an edit of any.
-	AnyPackage bool
+	Revision *api.PackageRevision // whose package it is
+	Task     *api.Task            // the task, nil for an update
+	// By is the object that orders the work, which errors are about; nil: Revision does.
+	// Where there is one Revision is made up, and no package's of a repository.
+	By *fn.ResourceRef
+	// Field is where the task stands in the object; empty: spec.tasks[0].
+	Field string
 	// Resources are what replaces the package, nil for other work.
 	Resources   *api.PackageRevisionResources
 	Function    *kptpkg.Function   // what an eval runs, nil for other work
@@ -106,12 +108,37 @@ func (k Kind) Run(ctx context.Context, job *Job) (kptpkg.Tree, error) {
 
 // report adds a result about the job.
 func (j *Job) report(sev fn.Severity, file, message string) {
-	r := fn.Result{Message: message, Severity: sev}
-	if j.Revision != nil {
-		r.ResourceRef = j.Revision.Ref()
-	}
+	r := fn.Result{Message: message, Severity: sev, ResourceRef: j.by()}
 	if file != "" {
 		r.File = &fn.File{Path: file}
 	}
 	j.Results = append(j.Results, r)
+}
+
+// by is the object that orders the work.
+func (j *Job) by() *fn.ResourceRef {
+	if j.By != nil || j.Revision == nil {
+		return j.By
+	}
+	return j.Revision.Ref()
+}
+
+// taskError is an error about the task, or with a name about that field of what its
+// type says.
+func (j *Job) taskError(field, message string, cause error) error {
+	at := cmp.Or(j.Field, "spec.tasks[0]")
+	if field != "" {
+		at += "." + string(j.Task.Type) + "." + field
+	}
+	return &fn.ResultError{Result: fn.Result{
+		Message: message, Severity: fn.Error, ResourceRef: j.by(), Field: &fn.Field{Path: at},
+	}, Err: cause}
+}
+
+// anotherTarget is how the object's author chooses one.
+func (j *Job) anotherTarget() string {
+	if j.By != nil {
+		return "another target"
+	}
+	return "another target with annotation " + api.TargetAnnotation
 }

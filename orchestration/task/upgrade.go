@@ -92,8 +92,8 @@ func requireRoom(_ context.Context, j *Job) (kptpkg.Tree, error) {
 		return j.Package, err
 	}
 	local := j.Task.Upgrade.LocalPackageRevisionRef.Name
-	return kptpkg.Tree{}, j.taskError("localPackageRevisionRef.name", fmt.Sprintf("package revision %q isn't what target %q holds (%s): to upgrade that, name the task or PackageRevision on this target that made it, or this one itself (%q); to make a package of %[1]q, choose another target with annotation %[5]s",
-		local, target, content, j.Revision.Metadata.Name, api.TargetAnnotation), nil)
+	return kptpkg.Tree{}, j.taskError("localPackageRevisionRef.name", fmt.Sprintf("package revision %q isn't what target %q holds (%s): to upgrade that, name the task or PackageRevision on this target that made it, or this one itself (%q); to make a package of %[1]q, choose %[5]s",
+		local, target, content, j.Revision.Metadata.Name, j.anotherTarget()), nil)
 }
 
 // madeOf is the upstream revision whose content the package has, by its lock: base,
