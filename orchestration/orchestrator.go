@@ -247,12 +247,12 @@ func (r *run) finish() (kptpkg.Tree, *Report, error) {
 		report.Results = append(report.Results, results...)
 		report.Jobs = append(report.Jobs, Job{Revision: j.revision, Target: j.target, Action: j.action, Results: results, Err: j.err})
 	}
-	news, results, failed := r.planResults()
-	report.Results = slices.Concat(news, report.Results, results, r.unresolved())
-	for _, err := range failed {
+	plans := r.planResults()
+	report.Results = slices.Concat(plans.news, report.Results, plans.out, r.unresolved())
+	for _, err := range plans.errs {
 		report.Results = append(report.Results, fn.ResultsOf(err)...)
 	}
-	errs = append(errs, failed...)
+	errs = append(errs, plans.errs...)
 	report.Graph, report.Plans = r.graphReport, len(r.plans)
 	for w := range r.allWorks() {
 		t := TaskReport{Path: w.path, Type: w.spec.Type, Target: w.target(), State: w.state.State, Attempts: w.state.Attempts - w.before(), Clean: w.clean, Reason: w.state.Reason, Err: w.state.Err}
@@ -262,7 +262,7 @@ func (r *run) finish() (kptpkg.Tree, *Report, error) {
 		if w.clean {
 			t.Attempts = 0
 		}
-		if w.was.Observed != nil {
+		if w.was.Observed != nil || w.undone {
 			t.Dirty = w.dirty
 		}
 		report.Tasks = append(report.Tasks, t)

@@ -108,82 +108,84 @@ func firstLine(err error) string {
 	return line
 }
 
-// planResults is what there is to say about plans and tasks, what came of plans
-// by itself, and the errors of those that failed.
-func (r *run) planResults() (news, out []fn.Result, errs []error) {
-	fail := func(w *work) {
-		deadline, err := w.ownError()
-		told := w.about(err)
-		re, _ := errors.AsType[*fn.ResultError](told)
-		if re == nil {
-			return
-		}
-		res := w.tagged(re.Result)
-		res.Tags[api.CodeTag] = codeOf(w.state)
-		if w.state.Code == dag.RetriesExhausted {
-			res.Message = fmt.Sprintf("failed %s, the last time: %s", count(w.state.Attempts, "time"), res.Message)
-		}
-		res.Message = fmt.Sprintf("task %s: %s%s (%s)", w.path, deadline, res.Message, res.Tags[api.CodeTag])
-		errs = append(errs, &fn.ResultError{Result: res, Err: err})
-	}
-	each := func(w *work) {
-		switch {
-		case w.inner != nil:
-			// what is inside speaks for itself, unless its outputs are wrong
-			if w.state.State == dag.Failed && w.state.Code != dag.StepsFailed {
-				fail(w)
-			}
-		case w.state.State == dag.Failed:
-			fail(w)
-		case w.plan == nil && r.opts.Stateless && !w.state.State.Ended():
-			res := w.result(fn.Error, fmt.Sprintf("task %s waits: %s; %s", w.name, w.why(), noState))
-			errs = append(errs, &fn.ResultError{Result: res})
-		case w.plan == nil && w.state.State == dag.Ready:
-			out = append(out, w.result(fn.Info, fmt.Sprintf("task %s waits: %s", w.name, w.state.Reason)))
-		case w.done && !w.clean && (w.was.Observed != nil || w.undone) && !r.opts.Mock:
-			out = append(out, w.result(fn.Info, fmt.Sprintf("task %s ran again: %s", w.path, w.dirty)))
-		}
-		if w.outcome != nil && !w.clean {
-			for _, res := range w.outcome.Results {
-				out = append(out, w.located(res))
-			}
-		}
-	}
+// said is what there is to say about plans and tasks after a run.
+type said struct {
+	news []fn.Result // what came of plans by itself
+	out  []fn.Result
+	errs []error // of those that failed
+}
+
+func (s *said) fail(res fn.Result, cause error) {
+	res.Severity = fn.Error
+	s.errs = append(s.errs, &fn.ResultError{Result: res, Err: cause})
+}
+
+// planResults is what there is to say about all plans and tasks.
+func (r *run) planResults() (s said) {
 	for w := range r.allWorks() {
-		each(w)
+		r.sayOfTask(w, &s)
 	}
 	for _, p := range r.plans {
-		res := fn.Result{ResourceRef: p.object.Ref(), File: &fn.File{Path: p.file, Index: p.index}, Severity: fn.Info, Message: p.said(r.opts.Mock)}
-		switch p.state.State {
-		case dag.Completed:
-			if p.allClean() {
-				continue
-			}
-			news = append(news, res)
-		case dag.Failed, dag.Cancelled:
-			res.Severity = fn.Error
-			res.Tags = map[string]string{api.CodeTag: string(cmp.Or(p.state.Code, dag.StepsFailed))}
-			if p.state.State == dag.Cancelled {
-				res.Tags[api.CodeTag] = string(dag.CancelledRun)
-			}
-			errs = append(errs, &fn.ResultError{Result: res, Err: p.state.Err})
-		default:
-			if p.stalled {
-				res.Severity = fn.Error
-				res.Tags = map[string]string{api.CodeTag: string(dag.Orchestration)}
-				errs = append(errs, &fn.ResultError{Result: res})
-				continue
-			}
-			if r.opts.Stateless {
-				res.Severity = fn.Error
-				res.Message += "; " + noState
-				errs = append(errs, &fn.ResultError{Result: res})
-				continue
-			}
-			news = append(news, res)
+		r.sayOfPlan(p, &s)
+	}
+	return s
+}
+
+func (r *run) sayOfTask(w *work, s *said) {
+	switch {
+	case w.inner != nil:
+		// what is inside speaks for itself, unless its outputs are wrong
+		if w.state.State == dag.Failed && w.state.Code != dag.StepsFailed {
+			s.fail(w.failure())
+		}
+	case w.state.State == dag.Failed:
+		s.fail(w.failure())
+	case w.plan == nil && r.opts.Stateless && !w.state.State.Ended():
+		s.fail(w.result(fn.Error, fmt.Sprintf("task %s waits: %s; %s", w.name, w.why(), noState)), nil)
+	case w.plan == nil && w.state.State == dag.Ready:
+		s.out = append(s.out, w.result(fn.Info, fmt.Sprintf("task %s waits: %s", w.name, w.state.Reason)))
+	case w.done && !w.clean && (w.was.Observed != nil || w.undone) && !r.opts.Mock:
+		s.out = append(s.out, w.result(fn.Info, fmt.Sprintf("task %s ran again: %s", w.path, w.dirty)))
+	}
+	if w.outcome != nil && !w.clean {
+		for _, res := range w.outcome.Results {
+			s.out = append(s.out, w.located(res))
 		}
 	}
-	return news, out, errs
+}
+
+// failure is what a task failed with, and the error that says so.
+func (w *work) failure() (fn.Result, error) {
+	deadline, err := w.ownError()
+	res := w.tagged(fn.ResultOf(w.about(err)))
+	res.Tags[api.CodeTag] = codeOf(w.state)
+	if w.state.Code == dag.RetriesExhausted {
+		res.Message = fmt.Sprintf("failed %s, the last time: %s", count(w.state.Attempts, "time"), res.Message)
+	}
+	res.Message = fmt.Sprintf("task %s: %s%s (%s)", w.path, deadline, res.Message, res.Tags[api.CodeTag])
+	return res, err
+}
+
+func (r *run) sayOfPlan(p *plan, s *said) {
+	res := fn.Result{ResourceRef: p.object.Ref(), File: &fn.File{Path: p.file, Index: p.index}, Severity: fn.Info, Message: p.said(r.opts.Mock)}
+	code := func(c dag.Code) { res.Tags = map[string]string{api.CodeTag: string(c)} }
+	switch {
+	case p.state.State == dag.Completed && p.allClean():
+	case p.state.State == dag.Failed:
+		code(cmp.Or(p.state.Code, dag.StepsFailed))
+		s.fail(res, p.state.Err)
+	case p.state.State == dag.Cancelled:
+		code(dag.CancelledRun)
+		s.fail(res, p.state.Err)
+	case p.state.State != dag.Completed && p.stalled:
+		code(dag.Orchestration)
+		s.fail(res, nil)
+	case p.state.State != dag.Completed && r.opts.Stateless:
+		res.Message += "; " + noState
+		s.fail(res, nil)
+	default:
+		s.news = append(s.news, res)
+	}
 }
 
 // noState is why what is suspended is lost under a host that writes no objects back.

@@ -136,13 +136,6 @@ func withStatus(d *yamldoc.Doc, st *yaml.Node) (*yamldoc.Doc, error) {
 
 // statusOf is a task's status after the run.
 func (r *run) statusOf(w *work, running bool) (api.TaskStatus, error) {
-	st := w.was
-	kept := func() { // what it was when it completed outlives what came after
-		st = api.TaskStatus{}
-		if !w.was.Mock {
-			st.Outputs, st.Observed = w.was.Outputs, w.was.Observed
-		}
-	}
 	state := w.state.State
 	finished := !running || w.over // else it is at work and nobody may look
 	if running {
@@ -151,40 +144,14 @@ func (r *run) statusOf(w *work, running bool) (api.TaskStatus, error) {
 			state = dag.Completed
 		}
 	}
+	var st api.TaskStatus
 	switch {
-	case state == dag.Completed && !w.done: // a gate that is part of dag
-		st = api.TaskStatus{Phase: state.String()}
-	case state == dag.Completed && w.clean:
-		// the outputs of a compound may be new though all in it was done before
-		st = api.TaskStatus{Phase: state.String(), Outputs: w.outputs, Observed: w.was.Observed}
-	case state == dag.Completed && r.opts.Mock:
-		if w.was.Observed == nil || w.was.Mock {
-			st = api.TaskStatus{Phase: state.String(), Mock: true, Outputs: w.outputs}
-		}
 	case state == dag.Completed:
-		st = api.TaskStatus{Phase: state.String(), Outputs: w.outputs}
-		if w.seen != nil {
-			seen := *w.seen
-			st.Observed = &seen
-		}
+		st = r.completed(w)
 	case running, w.stays():
-		// it hasn't had its turn
-	case state == dag.Failed:
-		kept()
-		st.Phase, st.Attempts = state.String(), w.state.Attempts
-		st.Code, st.Message = codeOf(w.state), w.ownLine()
+		st = w.was // it hasn't had its turn
 	default:
-		kept()
-		st.Phase, st.Message = state.String(), w.why()
-		if state == dag.Pending && w.inner == nil {
-			st.Attempts = w.state.Attempts
-		}
-		if w.state.Err != nil {
-			st.Code = codeOf(w.state)
-		}
-		if state == dag.Cancelled {
-			st.Code = string(dag.CancelledRun)
-		}
+		st = w.incomplete()
 	}
 	if st.Observed != nil && w.kind.again && w.target() != "" && finished && w.done && !r.opts.Mock {
 		d, err := r.store.digest(w.target())
@@ -197,17 +164,65 @@ func (r *run) statusOf(w *work, running bool) (api.TaskStatus, error) {
 			st.Observed = &seen
 		}
 	}
-	if w.inner != nil {
-		st.Tasks = nil
-		var err error
-		if st.Tasks, err = r.inlineStatuses(w.inner, running); err != nil {
-			return st, err
-		}
-		if running && st.Phase == "" && len(st.Tasks) > 0 { // what is done in it is to be kept
-			st.Phase = dag.Executing.String()
-		}
+	if w.inner == nil {
+		return st, nil
+	}
+	var err error
+	if st.Tasks, err = r.inlineStatuses(w.inner, running); err != nil {
+		return st, err
+	}
+	if running && st.Phase == "" && len(st.Tasks) > 0 { // what is done in it is to be kept
+		st.Phase = dag.Executing.String()
 	}
 	return st, nil
+}
+
+// completed is the status of a task that has completed.
+func (r *run) completed(w *work) api.TaskStatus {
+	st := api.TaskStatus{Phase: dag.Completed.String()}
+	switch {
+	case !w.done: // a gate that is part of dag
+	case w.clean:
+		// the outputs of a compound may be new though all in it was done before
+		st.Outputs, st.Observed = w.outputs, w.was.Observed
+	case r.opts.Mock:
+		if w.was.Observed != nil && !w.was.Mock { // it did more than that before
+			return w.was
+		}
+		st.Mock, st.Outputs = true, w.outputs
+	default:
+		st.Outputs = w.outputs
+		if w.seen != nil {
+			seen := *w.seen
+			st.Observed = &seen
+		}
+	}
+	return st
+}
+
+// incomplete is the status of a task that failed or didn't get so far. What it was
+// when it completed outlives what came after.
+func (w *work) incomplete() api.TaskStatus {
+	state := w.state.State
+	st := api.TaskStatus{Phase: state.String()}
+	if !w.was.Mock {
+		st.Outputs, st.Observed = w.was.Outputs, w.was.Observed
+	}
+	if state == dag.Failed {
+		st.Attempts, st.Code, st.Message = w.state.Attempts, codeOf(w.state), w.ownLine()
+		return st
+	}
+	st.Message = w.why()
+	if state == dag.Pending && w.inner == nil {
+		st.Attempts = w.state.Attempts
+	}
+	if w.state.Err != nil {
+		st.Code = codeOf(w.state)
+	}
+	if state == dag.Cancelled {
+		st.Code = string(dag.CancelledRun)
+	}
+	return st
 }
 
 // stays says whether the task hasn't had its turn, and completed before: that
