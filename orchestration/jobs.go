@@ -37,10 +37,7 @@ func (r *run) do(ctx context.Context, of *job) (err error) {
 	}()
 	d := &draft{r.store.pkg(j.target)}
 	repo := r.found.repository(j.revision)
-	in := workspace{
-		revisions: r.local(of), registered: r.registered, unseen: r.opts.Unseen,
-		onConflict: r.opts.OnConflict, resolve: r.opts.Resolve.Below(j.target), dir: j.target,
-	}
+	in := r.workspace(j.target, r.local(of))
 	if p := r.store.fileAt(j.target); p != "" {
 		return j.fail(j.targetField(), fmt.Sprintf("%s is a file, where target %q needs a directory: choose another", p, j.target))
 	}
@@ -68,6 +65,14 @@ func (r *run) do(ctx context.Context, of *job) (err error) {
 		err = errors.Join(err, recordErr)
 	}
 	return err
+}
+
+// workspace is what the handler has to know for work on a target.
+func (r *run) workspace(target string, local localRevisions) workspace {
+	return workspace{
+		revisions: local, registered: r.registered, unseen: r.opts.Unseen,
+		onConflict: r.opts.OnConflict, resolve: r.opts.Resolve.Below(target), dir: target,
+	}
 }
 
 // bug is the error for a panic.

@@ -24,49 +24,15 @@ func (r *run) perform(ctx context.Context, w *work, a *attempt, spec *api.TaskSp
 		outputs, err := w.kind.do(ctx, r, w, spec)
 		return pkg, outputs, err
 	}
-	d := &draft{pkg}
-	in := workspace{
-		revisions: r.localTo(w), registered: r.registered, unseen: r.opts.Unseen,
-		onConflict: r.opts.OnConflict, resolve: r.opts.Resolve.Below(w.target()), dir: w.target(),
+	if err := r.refused(w, spec, pkg); err != nil {
+		return pkg, nil, dag.Mark(dag.Permanent, err)
 	}
-	if l := spec.Resources; l != nil {
-		in.limits = limitsOf(l)
-	}
-	if u := spec.Upgrade; u != nil && in.onConflict == "" {
-		in.onConflict = merge.Policy(u.OnConflict)
-	}
-	job := w.job(spec, pkg)
-	kind, _ := task.Find(string(spec.Type))
-	var err error
-	if w.target() == "." && r.opts.RefuseInPlace != "" && !w.kind.tool {
-		return pkg, nil, dag.Mark(dag.Permanent, w.fail("", "target", r.opts.RefuseInPlace, nil))
-	}
-	switch {
-	case w.kind.fresh && r.opts.RefuseCreation != "":
-		err = w.fail("", "target", r.opts.RefuseCreation, nil)
-	case spec.Replace != nil:
-		if r.opts.Unseen != nil && !r.opts.Whole[w.target()] && !w.madeNow() {
-			err = w.fail("", "", "replacing a package needs all its files, and a host passes only resources: use stoop run", nil)
-		}
-		job.Resources = &api.PackageRevisionResources{}
-		job.Resources.Spec.Resources = spec.Replace.Resources
-	case w.kind.function != nil:
-		ref := w.kind.function(spec)
-		job.Function, err = r.function(w, spec, ref)
-		in.builtin = ref.Builtin != ""
-	}
-	if p := r.store.fileAt(w.target()); err == nil && p != "" {
-		err = w.fail(codeConflict, "target", fmt.Sprintf("%s is a file, where target %q needs a directory: choose another", p, w.target()), nil)
-	}
-	if err == nil && w.changesPackage() && pkg.Len() == 0 {
-		err = w.fail("", "target", fmt.Sprintf("target %q holds no package: make one first, and let this task need that", w.spec.Target), nil)
-	}
-	if err == nil && w.kind.bare != "" && pkg.File(kptpkg.KptfileName) == nil {
-		err = w.fail("", "target", fmt.Sprintf("target %q has no Kptfile, %s", w.target(), w.kind.bare), nil)
-	}
+	in, job, err := r.jobOf(w, spec, pkg)
 	if err != nil {
 		return pkg, nil, dag.Mark(dag.Permanent, err)
 	}
+	d := &draft{pkg}
+	kind, _ := task.Find(string(spec.Type))
 	out, err := r.handler.run(ctx, in, d, kind, job)
 	if out != nil {
 		if ctx.Err() != nil { // why it was told to stop is said elsewhere
@@ -85,6 +51,49 @@ func (r *run) perform(ctx context.Context, w *work, a *attempt, spec *api.TaskSp
 		d.pkg, outputs, err = w.harvest(d.pkg, out)
 	}
 	return d.pkg, outputs, err
+}
+
+// refused is the error for work that can't be done on the package at its target, or
+// under this host.
+func (r *run) refused(w *work, spec *api.TaskSpec, pkg kptpkg.Tree) error {
+	target := w.target()
+	switch inTheWay := r.store.fileAt(target); {
+	case target == "." && r.opts.RefuseInPlace != "" && !w.kind.tool:
+		return w.fail("", "target", r.opts.RefuseInPlace, nil)
+	case w.kind.fresh && r.opts.RefuseCreation != "":
+		return w.fail("", "target", r.opts.RefuseCreation, nil)
+	case spec.Replace != nil && r.opts.Unseen != nil && !r.opts.Whole[target] && !w.madeNow():
+		return w.fail("", "", "replacing a package needs all its files, and a host passes only resources: use stoop run", nil)
+	case inTheWay != "":
+		return w.fail(codeConflict, "target", fmt.Sprintf("%s is a file, where target %q needs a directory: choose another", inTheWay, target), nil)
+	case w.changesPackage() && pkg.Len() == 0:
+		return w.fail("", "target", fmt.Sprintf("target %q holds no package: make one first, and let this task need that", w.spec.Target), nil)
+	case w.kind.bare != "" && pkg.File(kptpkg.KptfileName) == nil:
+		return w.fail("", "target", fmt.Sprintf("target %q has no Kptfile, %s", target, w.kind.bare), nil)
+	}
+	return nil
+}
+
+// jobOf is the task for the handler, and what that has to know of the workspace.
+func (r *run) jobOf(w *work, spec *api.TaskSpec, pkg kptpkg.Tree) (in workspace, job *task.Job, err error) {
+	in = r.workspace(w.target(), r.localTo(w))
+	if l := spec.Resources; l != nil {
+		in.limits = limitsOf(l)
+	}
+	if u := spec.Upgrade; u != nil && in.onConflict == "" {
+		in.onConflict = merge.Policy(u.OnConflict)
+	}
+	job = w.job(spec, pkg)
+	if spec.Replace != nil {
+		job.Resources = &api.PackageRevisionResources{}
+		job.Resources.Spec.Resources = spec.Replace.Resources
+	}
+	if w.kind.function != nil {
+		ref := w.kind.function(spec)
+		in.builtin = ref.Builtin != ""
+		job.Function, err = r.function(w, spec, ref)
+	}
+	return in, job, err
 }
 
 // madeNow says whether the target's package was made in this run, by a task that
