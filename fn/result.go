@@ -2,6 +2,7 @@ package fn
 
 import (
 	"errors"
+	"maps"
 	"strings"
 )
 
@@ -78,6 +79,15 @@ func (r Result) Text() string {
 	}
 	b.WriteString(r.Message)
 	return b.String()
+}
+
+// Tagged is the result with one more tag; r keeps those it has.
+func (r Result) Tagged(key, value string) Result {
+	tags := make(map[string]string, len(r.Tags)+1)
+	maps.Copy(tags, r.Tags)
+	tags[key] = value
+	r.Tags = tags
+	return r
 }
 
 // ResultError is an error that knows the object, file and field it is about.

@@ -3,7 +3,6 @@ package orchestration
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"path"
 	"sync/atomic"
 
@@ -113,7 +112,7 @@ func (j *job) results() []fn.Result {
 	}
 	if j.outcome != nil {
 		for _, res := range j.outcome.Results {
-			results = append(results, j.located(res))
+			results = append(results, located(res, j.target).Tagged("task", j.name()))
 		}
 	}
 	return results
@@ -124,19 +123,14 @@ func (j *job) result(sev fn.Severity, message string) fn.Result {
 	return fn.Result{Message: message, Severity: sev, ResourceRef: j.object.Ref(), File: j.place()}
 }
 
-// located gives a result of the package's own files their place in the
-// workspace and says whose it is.
-func (j *job) located(res fn.Result) fn.Result {
-	if res.File != nil && j.target != "." {
+// located gives a result about a file of the package at target that file's place in
+// the workspace.
+func located(res fn.Result, target string) fn.Result {
+	if res.File != nil && target != "." {
 		f := *res.File
-		f.Path = path.Join(j.target, f.Path)
+		f.Path = path.Join(target, f.Path)
 		res.File = &f
 	}
-	res.Tags = maps.Clone(res.Tags)
-	if res.Tags == nil {
-		res.Tags = map[string]string{}
-	}
-	res.Tags["task"] = j.name()
 	return res
 }
 

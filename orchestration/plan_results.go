@@ -149,7 +149,7 @@ func (r *run) sayOfTask(w *work, s *said) {
 	}
 	if w.outcome != nil && !w.clean {
 		for _, res := range w.outcome.Results {
-			s.out = append(s.out, w.located(res))
+			s.out = append(s.out, w.tagged(located(res, w.target())))
 		}
 	}
 }
@@ -229,14 +229,4 @@ func (p *plan) said(mock bool) string {
 // result is one about the task.
 func (w *work) result(sev fn.Severity, message string) fn.Result {
 	return w.tagged(fn.Result{Message: message, Severity: sev, ResourceRef: w.object.Ref(), File: &fn.File{Path: w.file, Index: w.index}})
-}
-
-// located gives a result of the package's own files their place in the workspace.
-func (w *work) located(res fn.Result) fn.Result {
-	if res.File != nil && w.target() != "." && w.target() != "" {
-		f := *res.File
-		f.Path = w.target() + "/" + f.Path
-		res.File = &f
-	}
-	return w.tagged(res)
 }

@@ -260,14 +260,7 @@ func inPlace(res fn.Result, file string, index int) fn.Result {
 }
 
 // tagged says in a result which task it is about.
-func (w *work) tagged(res fn.Result) fn.Result {
-	res.Tags = maps.Clone(res.Tags)
-	if res.Tags == nil {
-		res.Tags = map[string]string{}
-	}
-	res.Tags["task"] = w.path
-	return res
-}
+func (w *work) tagged(res fn.Result) fn.Result { return res.Tagged("task", w.path) }
 
 // caused says of an error whether trying again may help.
 func (w *work) caused(err error) error {

@@ -525,11 +525,7 @@ func (x *execution) report(s *step) {
 	}
 	for _, r := range results {
 		r.Severity = cmp.Or(r.Severity, fn.Info)
-		r.Tags = maps.Clone(r.Tags)
-		if r.Tags == nil {
-			r.Tags = map[string]string{}
-		}
-		r.Tags["package"], r.Tags["step"] = s.Package, s.String()
+		r = r.Tagged("package", s.Package).Tagged("step", s.String())
 		x.out.Results = append(x.out.Results, s.fromRoot(r))
 	}
 }
