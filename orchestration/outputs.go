@@ -68,6 +68,8 @@ func (w *work) harvest(pkg kptpkg.Tree, out *Outcome) (kptpkg.Tree, map[string]a
 	if err := h.results(out.Results); err != nil {
 		return pkg, nil, dag.Mark(dag.Permanent, err)
 	}
+	var changed []*kptpkg.File
+	var gone []string
 	for _, p := range pkg.Paths() {
 		f := pkg.File(p)
 		if !f.IsYAML() || f.Text() != nil && len(h.wanted) == 0 {
@@ -77,17 +79,16 @@ func (w *work) harvest(pkg kptpkg.Tree, out *Outcome) (kptpkg.Tree, map[string]a
 		if err != nil {
 			return pkg, nil, dag.Mark(dag.Permanent, err)
 		}
-		if len(kept) == len(f.Docs()) {
-			continue
-		}
-		pkg = pkg.Without(p)
-		if len(kept) > 0 {
-			if pkg, err = pkg.With(f.WithDocs(kept...)); err != nil {
-				return pkg, nil, err
-			}
+		switch len(kept) {
+		case len(f.Docs()):
+		case 0:
+			gone = append(gone, p)
+		default:
+			changed = append(changed, f.WithDocs(kept...))
 		}
 	}
-	return pkg, h.outputs, nil
+	pkg, err := pkg.Without(gone...).With(changed...)
+	return pkg, h.outputs, err
 }
 
 // harvest is the taking of a function's outputs on its way.
