@@ -186,7 +186,7 @@ func (v *view) work(w *work) {
 
 // makes notes what makes a package where there is nothing.
 func (v *view) makes(target string, p *Planned) {
-	if v.anew[target] == nil && !v.store.has(target) {
+	if v.anew[target] == nil && v.store.vacant(target) {
 		v.anew[target] = p
 	}
 }
@@ -318,7 +318,7 @@ func (v *view) foresee(w *work, p *Planned) (Prospect, string) {
 	}
 	is := api.Observed{Spec: w.spec.Digest()}
 	if was := w.was.Observed; was == nil || w.was.Mock || was.Spec != is.Spec {
-		return WouldRun, w.saysElse(&is) // whatever its inputs are
+		return WouldRun, w.saysElse(w.spec, &is) // whatever its inputs are
 	}
 	if by := v.madeAnew(w.target()); by != nil && w.kind.makes {
 		return by.Prospect, by.Path + " makes " + by.Target + " anew"
@@ -335,7 +335,7 @@ func (v *view) foresee(w *work, p *Planned) (Prospect, string) {
 	if digest := bound.Digest(); digest != is.Spec {
 		is.Inputs = digest
 	}
-	if why := w.saysElse(&is); why != "" {
+	if why := w.saysElse(bound, &is); why != "" {
 		return WouldRun, why
 	}
 	if w.endsAgain() {

@@ -426,7 +426,11 @@ func (b *planner) follow(schema map[string]any, path []any) (why string, types [
 			if types != nil && !slices.Contains(types, any("array")) {
 				return fmt.Sprintf("%s is of type %v, which has no items", at, types[0]), nil
 			}
-			schema, _ = schema["items"].(map[string]any)
+			items := schema["items"]
+			if first, _ := schema["prefixItems"].([]any); key < len(first) {
+				items = first[key]
+			}
+			schema, _ = items.(map[string]any)
 			at += fmt.Sprintf("[%d]", key)
 		}
 		if _, refers := schema["$ref"]; refers || schema == nil {

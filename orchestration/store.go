@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/stoop-dev/stoop/orchestration/kptpkg"
+	"github.com/stoop-dev/stoop/orchestration/task"
 )
 
 // store is the workspace while jobs work on it, each on a directory of its own:
@@ -73,8 +74,24 @@ func (d *folder) at(dir string) *folder {
 	return d
 }
 
-// empty says whether there is nothing in the folder, or no folder.
-func (d *folder) empty() bool { return d == nil || len(d.files)+len(d.folders) == 0 }
+// any says whether there is a file below the folder of which is says yes, by its path
+// there. A folder may be nil.
+func (d *folder) any(prefix string, is func(p string, f *kptpkg.File) bool) bool {
+	if d == nil {
+		return false
+	}
+	for name, f := range d.files {
+		if is(prefix+name, f) {
+			return true
+		}
+	}
+	for name, in := range d.folders {
+		if in.any(prefix+name+"/", is) {
+			return true
+		}
+	}
+	return false
+}
 
 // each calls visit for all files below the folder, with paths below it.
 func (d *folder) each(prefix string, visit func(p string, f *kptpkg.File)) {
@@ -100,11 +117,24 @@ func (s *store) pkg(target string) kptpkg.Tree {
 	return d.tree(s.own)
 }
 
-// has says whether there is anything at target.
+// has says whether there is anything at target, beside what is stoop's.
 func (s *store) has(target string) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return !s.root.at(target).empty()
+	return s.root.at(target).any("", func(p string, _ *kptpkg.File) bool { return target != "." || !s.own[p] })
+}
+
+// vacant says whether there is nothing at target that a package can't be made over.
+func (s *store) vacant(target string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.vacantNow(target)
+}
+
+func (s *store) vacantNow(target string) bool {
+	return !s.root.at(target).any("", func(p string, f *kptpkg.File) bool {
+		return target != "." || !s.own[p] && !(p == kptpkg.KptfileName && task.IsBare(f))
+	})
 }
 
 // fileAt is the file that is where dir, or a directory above it, would have to be;
@@ -169,11 +199,11 @@ func (d *folder) changed() {
 	d.changes++
 }
 
-// replace makes pkg the package at target; anew says that there was nothing.
+// replace makes pkg the package at target; anew says that it was vacant.
 func (s *store) replace(target string, pkg kptpkg.Tree) (anew bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	anew = s.root.at(target).empty()
+	anew = s.vacantNow(target)
 	d := folder{}
 	if target == "." {
 		s.root.each("", func(p string, f *kptpkg.File) {

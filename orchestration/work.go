@@ -49,7 +49,7 @@ func (r *run) carry(ctx context.Context, w *work, in dag.Inputs) (dag.Result, er
 			seen.Inputs = d
 		}
 	}
-	a.dirty = r.whyDirty(w, seen)
+	a.dirty = r.whyDirty(w, bound, seen)
 	if a.dirty == "" && !r.opts.Stateless {
 		if why := r.gone(w); why != "" {
 			return dag.Result{}, dag.Mark(dag.Permanent, w.fail("", "target", why, nil))
@@ -94,8 +94,8 @@ func (r *run) builtIn(w *work) bool {
 
 // whyDirty is why the task has to run, empty when it completed before and nothing
 // has changed since.
-func (r *run) whyDirty(w *work, seen *api.Observed) string {
-	if why := w.saysElse(seen); why != "" {
+func (r *run) whyDirty(w *work, bound *api.TaskSpec, seen *api.Observed) string {
+	if why := w.saysElse(bound, seen); why != "" {
 		return why
 	}
 	if w.endsAgain() && w.plan.tried() {
@@ -106,7 +106,7 @@ func (r *run) whyDirty(w *work, seen *api.Observed) string {
 
 // saysElse is why a task is another one than the one that completed, empty when it
 // is the same.
-func (w *work) saysElse(seen *api.Observed) string {
+func (w *work) saysElse(bound *api.TaskSpec, seen *api.Observed) string {
 	was := w.was.Observed
 	switch {
 	case w.undone:
@@ -117,7 +117,7 @@ func (w *work) saysElse(seen *api.Observed) string {
 		return "its spec changed"
 	case was.Inputs != seen.Inputs:
 		return "its inputs changed"
-	case w.spec.Type == api.WorkApprove && !maps.Equal(w.was.Outputs, w.approval()):
+	case w.spec.Type == api.WorkApprove && !maps.Equal(w.was.Outputs, approvalIn(bound)):
 		return "its approval changed"
 	}
 	return ""
@@ -161,12 +161,12 @@ func (p *plan) tried() bool {
 	})
 }
 
-// approval is what an approve task hands on.
-func (w *work) approval() map[string]any {
-	if w.spec.Approve == nil || w.spec.Approve.By == "" {
+// approvalIn is what an approve task hands on.
+func approvalIn(bound *api.TaskSpec) map[string]any {
+	if bound.Approve == nil || bound.Approve.By == "" {
 		return nil
 	}
-	return map[string]any{"by": w.spec.Approve.By}
+	return map[string]any{"by": bound.Approve.By}
 }
 
 // contentDigest is the SHA-256, in hex, of the files of a package that functions

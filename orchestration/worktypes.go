@@ -67,8 +67,8 @@ var workTypes = map[api.WorkType]*workType{
 		return slices.Sorted(maps.Keys(w.inner.spec.Outputs)), true
 	}},
 	api.WorkApprove: {outputs: func(*work) ([]string, bool) { return []string{"by"}, true },
-		do: func(_ context.Context, _ *run, w *work, _ *api.TaskSpec) (map[string]any, error) {
-			return w.approval(), nil
+		do: func(_ context.Context, _ *run, _ *work, spec *api.TaskSpec) (map[string]any, error) {
+			return approvalIn(spec), nil
 		}},
 }
 

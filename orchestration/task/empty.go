@@ -46,7 +46,7 @@ func (j *Job) content() (target, content string, err error) {
 		if err != nil {
 			return "", "", err
 		}
-		if k.Upstream != nil || k.UpstreamLock != nil || len(k.Pipeline.Mutators)+len(k.Pipeline.Validators) > 0 {
+		if !bare(k) {
 			files = append([]string{kptpkg.KptfileName + " with an upstream or a pipeline"}, files...)
 		}
 	}
@@ -56,4 +56,15 @@ func (j *Job) content() (target, content string, err error) {
 		files, more = files[:show], fmt.Sprintf(" and %d more", n)
 	}
 	return target, strings.Join(files, ", ") + more, nil
+}
+
+// IsBare says whether a Kptfile is as `kpt pkg init` leaves it, so that a package can be
+// made over it.
+func IsBare(f *kptpkg.File) bool {
+	k, err := kptpkg.ReadKptfile(f)
+	return err == nil && bare(k)
+}
+
+func bare(k *kptpkg.Kptfile) bool {
+	return k.Upstream == nil && k.UpstreamLock == nil && len(k.Pipeline.Mutators)+len(k.Pipeline.Validators) == 0
 }
