@@ -115,14 +115,6 @@ func send(t *testing.T, e errand, kill string) (stdout, stderr string, err error
 	return out.String(), errs.String(), err
 }
 
-func workspaces(prefix string, n int) []string {
-	var all []string
-	for i := range n {
-		all = append(all, fmt.Sprintf("%s-%d", prefix, i))
-	}
-	return all
-}
-
 // Processes that publish one package at the same time get one number each.
 func TestPublishRace(t *testing.T) {
 	t.Parallel()

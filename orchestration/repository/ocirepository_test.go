@@ -154,3 +154,11 @@ func TestOCIRepositoryRace(t *testing.T) {
 	slices.Sort(numbers)
 	assert.Equal(t, []int{1, 2, 3, 4, 5, 6, 7, 8}, numbers)
 }
+
+func workspaces(prefix string, n int) []string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("%s-%d", prefix, i))
+	}
+	return all
+}
