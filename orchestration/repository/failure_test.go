@@ -546,31 +546,6 @@ func TestDamagedCache(t *testing.T) {
 	}
 }
 
-func TestFullDisk(t *testing.T) {
-	t.Parallel()
-	git := repositorytest.New(t)
-	var entries []entry
-	for i := range 300 {
-		entries = append(entries, kptfile(fmt.Sprint("pkg-", i), unlike(i)))
-	}
-	git.Commit("main", entries...)
-	cache := t.TempDir()
-	if err := syscall.Mount("tmpfs", cache, "tmpfs", 0, "size=128k"); err != nil {
-		t.Skipf("a small file system can't be mounted: %v", err)
-	}
-	t.Cleanup(func() { assert.NoError(t, syscall.Unmount(cache, syscall.MNT_DETACH)) })
-	var warnings []string
-	o := openerFor(t, git, cache)
-	o.Warn = func(err error) { warnings = append(warnings, err.Error()) }
-	r := open(t, o, declared(git.ServeHTTP(writable, nil), ""))
-	assert.Len(t, listed(t, r), 300)
-	closeNew(t, r, "new", "v1", "x", api.Published)
-	require.NotEmpty(t, warnings)
-	assert.Contains(t, warnings[0], "no space left on device: what is fetched isn't kept")
-	assertNothingTemporary(t, cache)
-	git.Git("fsck", "--strict", "--full")
-}
-
 // unlike is a text that takes much space beside others of its kind.
 func unlike(i int) string {
 	var b strings.Builder

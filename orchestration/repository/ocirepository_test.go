@@ -1,6 +1,7 @@
 package repository_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
