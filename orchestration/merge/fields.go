@@ -12,6 +12,8 @@ type walker struct {
 	// clash notes that both sides changed the value at a place and says which
 	// one wins; prefer is the side that does where it is left to kpt's rules.
 	clash func(at *place, base, local, upstream *yaml.Node, prefer Side) Side
+	// entrywise is as Options have it.
+	entrywise bool
 }
 
 // A place is where in a resource a walker is. Paths are only spelt out when a
@@ -117,6 +119,7 @@ func (w walker) mappings(at *place, s schema, base, local, upstream *yaml.Node) 
 	switch {
 	case local == nil && (base == nil || upstream == nil), upstream == nil && base == nil:
 		return nil, false // nothing to merge with
+	case upstream == nil && w.entrywise:
 	case (local == nil || upstream == nil) && !at.loose():
 		return nil, false // deleted on one side: a part of it would be no valid value
 	}

@@ -66,7 +66,7 @@ func (m *merger) mergeKptfile(t trees, p string, adopt bool) (*kptpkg.File, erro
 		}
 		base = without(base, func(k string) bool { return k == key })
 	}
-	w := walker{clash: func(at *place, base, local, upstream *yaml.Node, prefer Side) Side {
+	w := walker{entrywise: m.entrywise, clash: func(at *place, base, local, upstream *yaml.Node, prefer Side) Side {
 		return m.settle(Conflict{
 			File: p, Line: sheet.line(i, at.line), Resource: ref(root), Field: at.field(), Reason: reasonOf(base, local, upstream),
 			Base: oneLine(base), Local: oneLine(local), Upstream: oneLine(upstream),

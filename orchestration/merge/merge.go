@@ -79,6 +79,9 @@ type Options struct {
 	// would stop for it takes upstream's, so the package has to be rendered
 	// afterwards. It is only asked then. nil: all was changed by somebody.
 	Rendered Rendered
+	// entrywise says to merge a mapping that upstream has no more entry by entry, as
+	// it is only asked which of them were added locally.
+	entrywise bool
 }
 
 // Result is a merged package.

@@ -246,7 +246,7 @@ func (o Options) takeBack(local kptpkg.Tree, contested ...string) (kptpkg.Tree, 
 		return kptpkg.Tree{}, err
 	}
 	res, err := mergeOnce(trees{after, local, before}, Options{
-		OnConflict: TakeLocal, Root: true, Nested: o.Nested,
+		OnConflict: TakeLocal, Root: true, Nested: o.Nested, entrywise: true,
 	}, settled{})
 	return res.Tree, err
 }

@@ -75,7 +75,7 @@ func (p *part) mergeFields(t *triple) (*yamldoc.Doc, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", l.path, err)
 	}
-	w := walker{clash: func(at *place, base, local, upstream *yaml.Node, prefer Side) Side {
+	w := walker{entrywise: p.entrywise, clash: func(at *place, base, local, upstream *yaml.Node, prefer Side) Side {
 		return p.settleField(t, at, base, local, upstream, prefer)
 	}}
 	merged := w.value(&place{line: 1}, p.schemas.of(l.root), toolless(base, root), root, toolless(u.root, root))

@@ -173,6 +173,21 @@ func TestMergeRendered(t *testing.T) {
 	check("the source of a replacement", from, made(t, made(t, from).edited(t, "source.yaml", "host: a", "host: ours")), from.edited(t, "cm.yaml", "red", "blue"),
 		nil, files{"cm.yaml": "color: blue", "source.yaml": "host: ours"}, nil)
 
+	selects := files{
+		"Kptfile": from["Kptfile"],
+		"replacements.yaml": from["replacements.yaml"][:strings.Index(from["replacements.yaml"], "  targets:")] +
+			"  targets:\n  - select: {kind: Deployment, name: web}\n    fieldPaths: [spec.template.spec.nodeSelector.tier]\n    options: {create: true}\n",
+		"source.yaml": from["source.yaml"],
+		"web.yaml":    "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  template:\n    spec:\n      containers: []\n",
+	}
+	const selector = "      nodeSelector:\n        tier: "
+	check("a key added to a mapping that rendering made", selects, made(t, selects).edited(t, "web.yaml", selector+"a\n", selector+"a\n        zone: x\n"),
+		selects.edited(t, "web.yaml", "      containers", selector+"q\n      containers"),
+		nil, files{"web.yaml": "tier: q\n        zone: x\n"}, nil)
+	check("a key edited in a mapping that rendering made", selects, made(t, selects).edited(t, "web.yaml", selector+"a\n", selector+"b\n        zone: x\n"),
+		selects.edited(t, "web.yaml", "      containers", selector+"q\n      containers"),
+		[]string{"web.yaml:spec.template.spec.nodeSelector.tier"}, files{"web.yaml": "tier: b\n        zone: x\n"}, nil)
+
 	const prefix = "  - image: ensure-name-substring:v0.2.0\n    configMap: {prepend: prod-}\n"
 	named := base.and(files{"Kptfile": kptfileWith(prefix + setNamespace), "old.yaml": configMap("old", "  a: b\n"), "setters.yaml": ""})
 	v2 = named.edited(t, "cm.yaml", "red", "blue").and(files{"old.yaml": ""})
