@@ -267,23 +267,45 @@ func (m *merger) prefixed(files []string) []string {
 	return files
 }
 
-// WithCommentsLeft is base's version of a file less the comments that local's has no
+// WithCommentsLeft is base with some files less the comments that local's have no
 // more: functions such as apply-setters go by them, and what one wrote is not written
-// again once its comment is gone. local may be nil.
-func WithCommentsLeft(base, local *kptpkg.File) (*kptpkg.File, error) {
-	if local == nil || !mergeable(base) || !mergeable(local) {
-		return base, nil
+// again once its comment is gone.
+func WithCommentsLeft(base, local kptpkg.Tree, files []string) (kptpkg.Tree, error) {
+	kinds := new(schemas)
+	var pairs []sheets
+	for _, p := range files {
+		b, l := base.File(p), local.File(p)
+		if b == nil || l == nil || !mergeable(b) || !mergeable(l) {
+			continue
+		}
+		pairs = append(pairs, sheets{base: &sheet{file: b, docs: b.Docs()}, local: &sheet{file: l, docs: l.Docs()}})
 	}
-	mine, theirs := &sheet{file: local, docs: local.Docs()}, &sheet{file: base, docs: base.Docs()}
-	if mine.takeStock("local") != nil || theirs.takeStock("base") != nil {
-		return base, nil // the merge itself says so
+	if len(pairs) > 0 {
+		kinds.learn(local)
+		kinds.learn(base)
 	}
-	byID := make(map[identity]*yaml.Node, len(mine.resources))
-	for _, r := range mine.resources {
+	var changed []*kptpkg.File
+	for _, s := range pairs {
+		if s.local.takeStock("local") != nil || s.base.takeStock("base") != nil {
+			continue // the merge itself says so
+		}
+		f, err := s.withCommentsLeft(kinds)
+		if err != nil {
+			return kptpkg.Tree{}, err
+		}
+		changed = append(changed, f)
+	}
+	return base.With(changed...)
+}
+
+// withCommentsLeft is base's file less the comments that local's has no more.
+func (s sheets) withCommentsLeft(kinds *schemas) (*kptpkg.File, error) {
+	byID := make(map[identity]*yaml.Node, len(s.local.resources))
+	for _, r := range s.local.resources {
 		byID[r.id] = r.root
 	}
-	docs := slices.Clone(theirs.docs)
-	for _, r := range theirs.resources {
+	docs := slices.Clone(s.base.docs)
+	for _, r := range s.base.resources {
 		if byID[r.id] == nil {
 			continue
 		}
@@ -291,15 +313,30 @@ func WithCommentsLeft(base, local *kptpkg.File) (*kptpkg.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		dropComments(root, byID[r.id])
+		dropComments(kinds.of(byID[r.id]), root, byID[r.id])
 		docs[r.index] = r.doc.With(root)
 	}
-	return base.WithDocs(docs...), nil
+	return s.base.file.WithDocs(docs...), nil
+}
+
+// learn adds the kinds that resources of a tree define.
+func (s *schemas) learn(tree kptpkg.Tree) {
+	for _, p := range tree.Paths() {
+		f := tree.File(p)
+		if !mergeable(f) {
+			continue
+		}
+		for _, d := range f.Docs() {
+			if root, err := d.Root(); err == nil && root != nil {
+				s.add(root)
+			}
+		}
+	}
 }
 
 // dropComments takes the comments off n, and off what is below it, that have none
-// at the same place of local. Items of lists are known by name, else by position.
-func dropComments(n, local *yaml.Node) {
+// at the same place of local.
+func dropComments(s schema, n, local *yaml.Node) {
 	for _, c := range []struct {
 		is  *string
 		was string
@@ -314,22 +351,53 @@ func dropComments(n, local *yaml.Node) {
 		mine, _ := fieldsOf(local)
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			if f, ok := mine[n.Content[i].Value]; ok {
-				dropComments(n.Content[i], f.key)
-				dropComments(n.Content[i+1], f.value)
+				of := commented(s.field(f.key.Value), f.key, n.Content[i])
+				dropComments(noSchema{}, n.Content[i], f.key)
+				dropComments(of, n.Content[i+1], f.value)
 			}
 		}
 	case n.Kind == yaml.SequenceNode:
-		named := map[string]*yaml.Node{}
-		for _, item := range local.Content {
-			named[text(child(item, "name"))] = item
-		}
-		for i, item := range n.Content {
-			name := text(child(item, "name"))
-			if mine := named[name]; name != "" && mine != nil {
-				dropComments(item, mine)
-			} else if name == "" && i < len(local.Content) {
-				dropComments(item, local.Content[i])
+		key, of := s.list(n, local)
+		for i, mine := range itemsLike(n, local, key) {
+			if mine != nil {
+				dropComments(of, n.Content[i], mine)
 			}
 		}
 	}
+}
+
+// itemsLike are the items of local that are those of n, nil for one that has none:
+// those of the same key, and of the others, whose key may be what was changed, those
+// that come in the same order. Where key tells none apart, items are known by name,
+// else by position.
+func itemsLike(n, local *yaml.Node, key keyFunc) []*yaml.Node {
+	out := make([]*yaml.Node, len(n.Content))
+	if key != nil {
+		is, ok1 := listOf(n, key)
+		mine, ok2 := listOf(local, key)
+		if ok1 && ok2 {
+			left := slices.DeleteFunc(slices.Clone(mine.keys), func(k string) bool { return is.by[k] != nil })
+			for i, k := range is.keys {
+				switch {
+				case mine.by[k] != nil:
+					out[i] = mine.by[k]
+				case len(left) > 0:
+					out[i], left = mine.by[left[0]], left[1:]
+				}
+			}
+			return out
+		}
+	}
+	named := map[string]*yaml.Node{}
+	for _, item := range local.Content {
+		named[text(child(item, "name"))] = item
+	}
+	for i, item := range n.Content {
+		if name := text(child(item, "name")); name != "" {
+			out[i] = named[name]
+		} else if i < len(local.Content) {
+			out[i] = local.Content[i]
+		}
+	}
+	return out
 }

@@ -35,8 +35,12 @@ func (j *Job) rendered(ctx context.Context, base, local kptpkg.Tree, contested [
 	made := *j
 	made.Package, made.Results = local, nil
 	whole := false
+	was, err := merge.WithCommentsLeft(base, local, contested)
+	if err != nil {
+		return before, after, err
+	}
 	for _, p := range contested {
-		f := base.File(p)
+		f := was.File(p)
 		switch {
 		case p == ".":
 			whole, made.Package = true, base
@@ -48,9 +52,7 @@ func (j *Job) rendered(ctx context.Context, base, local kptpkg.Tree, contested [
 		case f == nil:
 			made.Package = made.Package.Without(p)
 		case path.Base(p) != kptpkg.KptfileName || samePipeline(base, local, path.Dir(p)):
-			if f, err = merge.WithCommentsLeft(f, local.File(p)); err == nil {
-				made.Package, err = made.Package.With(f)
-			}
+			made.Package, err = made.Package.With(f)
 		}
 		if err != nil {
 			return before, after, err

@@ -161,6 +161,25 @@ func TestMergeRendered(t *testing.T) {
 	pod := base.and(files{"pod.yaml": containers("x"), "cm.yaml": ""})
 	check("pinned in an item of a list", pod, made(t, pod).edited(t, "pod.yaml", "image: web:1 # kpt-set: ${image}\n  - name: b", "image: web:1\n  - name: b").edited(t, "pod.yaml", "  - name: a", "  - name: mine\n    image: y\n  - name: a"),
 		pod.and(files{"pod.yaml": containers("z")}), []string{"pod.yaml:spec.containers[name=a].image"}, files{"pod.yaml": "  - name: b\n    image: z # kpt-set"}, nil)
+	service := func(port string) string {
+		return "apiVersion: v1\nkind: Service\nmetadata:\n  name: svc\nspec:\n  ports:\n  - port: 80\n    targetPort: " + port + " # kpt-set: ${tp}\n"
+	}
+	svc := files{"Kptfile": kptfileWith(applySetters), "setters.yaml": configMap("setters", "  tp: \"80\"\n"), "svc.yaml": service("80")}
+	const inserted = "  ports:\n  - port: 22\n    targetPort: 22\n"
+	own := made(t, svc).edited(t, "setters.yaml", `"80"`, `"9090"`).edited(t, "svc.yaml", "  ports:\n", inserted)
+	check("an item put before one that is known by its keys", svc, made(t, own), svc.and(files{"svc.yaml": service("81")}),
+		nil, files{"svc.yaml": inserted + "  - port: 80\n    targetPort: 81 # kpt-set"}, nil)
+	check("pinned in an item that is known by its keys", svc, made(t, own).edited(t, "svc.yaml", "targetPort: 9090 # kpt-set: ${tp}", "targetPort: 9090"), svc.and(files{"svc.yaml": service("81")}),
+		[]string{"svc.yaml:spec.ports[port=80,protocol=TCP].targetPort"}, files{"svc.yaml": "targetPort: 9090\n"}, nil)
+	route := func(port string) string {
+		return "apiVersion: example.com/v1\nkind: Route\nmetadata:\n  name: r\nspec:\n  ports:\n  - port: 80\n    targetPort: " + port + " # kpt-set: ${tp}\n"
+	}
+	crd := "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata:\n  name: routes.example.com\nspec:\n  group: example.com\n  names: {kind: Route}\n  versions:\n  - name: v1\n" +
+		"    schema: {openAPIV3Schema: {properties: {spec: {properties: {ports: {x-kubernetes-list-map-keys: [port]}}}}}}\n"
+	routed := svc.and(files{"svc.yaml": route("80"), "crd.yaml": crd})
+	own = made(t, routed).edited(t, "setters.yaml", `"80"`, `"9090"`).edited(t, "svc.yaml", "  ports:\n", inserted)
+	check("an item put before one that is known by the keys of its definition", routed, made(t, own), routed.and(files{"svc.yaml": route("81")}),
+		nil, files{"svc.yaml": inserted + "  - port: 80\n    targetPort: 81 # kpt-set"}, nil)
 
 	const replacements = "  - image: apply-replacements:v0.1.1\n    configPath: replacements.yaml\n"
 	from := files{
