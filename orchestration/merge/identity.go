@@ -39,50 +39,94 @@ func (id identity) clusterScoped() bool {
 
 // identify returns the identity of a resource at path. A kpt-merge comment
 // counts for more than the metadata, and so does the annotation where that has no
-// place. The error says the line.
-func identify(path string, root *yaml.Node) (identity, error) {
+// place. unsure says that the namespace may be default as well as none at all. The
+// error says the line.
+func identify(path string, root *yaml.Node) (id identity, unsure bool, err error) {
 	version := text(child(root, "apiVersion"))
 	group, _, ok := strings.Cut(version, "/")
 	if !ok {
 		group = ""
 	}
-	id := identity{group: group, kind: text(child(root, "kind"))}
+	id = identity{group: group, kind: text(child(root, "kind"))}
 	key, meta := entryOf(root, "metadata")
 	if key != nil {
 		ns, name, ok, err := parseMergeComment(key, id)
 		if err != nil {
-			return identity{}, err
+			return identity{}, false, err
 		}
 		if ok {
 			id.namespace, id.name = ns, name
-			return id, nil
+			return id, false, nil
 		}
 	}
 	id.namespace, id.name = text(child(meta, "namespace")), text(child(meta, "name"))
 	if ns, name, ok := identified(key, meta, id); ok {
+		unsure = ns == "default"
+		if unsure && id.namespace != ns {
+			ns = ""
+		}
 		id.namespace, id.name = ns, name
-		return id, nil
+		return id, unsure, nil
 	}
 	if id.name == "" {
 		id.name, id.nameless = text(child(meta, "generateName")), path
 	}
-	return id, nil
+	return id, false, nil
 }
 
 // identified reads the annotation that AddKeys writes, where its comment has no place
 // at the key metadata: another one is there, or an anchor. The annotation says default
 // of what has no namespace, too.
 func identified(key, meta *yaml.Node, id identity) (namespace, name string, ok bool) {
-	if key == nil || key.LineComment == "" && meta.Anchor == "" {
+	if key == nil || commentable(key, meta) {
 		return "", "", false
 	}
 	prefix := id.group + "|" + id.kind + "|"
 	rest, ok := strings.CutPrefix(text(child(child(meta, "annotations"), upstreamIdentifier)), prefix)
 	namespace, name, found := strings.Cut(rest, "|")
-	if namespace == "default" && id.namespace != namespace {
-		namespace = ""
-	}
 	return namespace, name, ok && found && name != ""
+}
+
+// commentable says whether the key metadata has a place for a comment: there is none
+// yet, nor an anchor, beside which one would be lost with others.
+func commentable(key, meta *yaml.Node) bool { return key.LineComment == "" && meta.Anchor == "" }
+
+// settleNamespaces gives the resources whose namespace is unsure the one that they
+// have where it is sure, in base before upstream, else where nobody has changed it.
+func settleNamespaces(base, local, upstream []*resource) {
+	var inBase, inUpstream, unchanged = map[identity]bool{}, map[identity]bool{}, map[identity]bool{}
+	var unsure []*resource
+	for _, side := range []struct {
+		resources []*resource
+		sure      map[identity]bool
+	}{{base, inBase}, {local, nil}, {upstream, inUpstream}} {
+		for _, r := range side.resources {
+			switch ns := text(child(child(r.root, "metadata"), "namespace")); {
+			case r.unsure:
+				unsure = append(unsure, r)
+				if ns == r.id.namespace {
+					unchanged[r.id] = true
+				}
+			case side.sure != nil:
+				side.sure[r.id] = true
+			}
+		}
+	}
+	for _, r := range unsure {
+		none, inDefault := r.id, r.id
+		none.namespace, inDefault.namespace = "", "default"
+		for _, known := range []map[identity]bool{inBase, inUpstream, unchanged} {
+			if !known[none] && !known[inDefault] {
+				continue
+			}
+			if !known[none] {
+				r.id = inDefault
+			} else if !known[inDefault] {
+				r.id = none
+			}
+			break
+		}
+	}
 }
 
 // parseMergeComment reads the comment kpt-merge: namespace/name of the key

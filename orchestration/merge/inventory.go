@@ -21,6 +21,8 @@ type resource struct {
 	doc   *yamldoc.Doc
 	root  *yaml.Node
 	id    identity
+	// unsure says that id's namespace may be another, until settleNamespaces.
+	unsure bool
 }
 
 // A sheet is a YAML file taken apart.
@@ -136,7 +138,7 @@ func (s *sheet) takeStock(name string) error {
 			s.plain = true
 			return nil
 		}
-		id, err := identify(p, root)
+		id, unsure, err := identify(p, root)
 		if err != nil {
 			var le lineError
 			if errors.As(err, &le) {
@@ -144,7 +146,7 @@ func (s *sheet) takeStock(name string) error {
 			}
 			return fmt.Errorf("%s side: %s: %w", name, p, err)
 		}
-		s.resources = append(s.resources, &resource{path: p, index: i, doc: d, root: root, id: id})
+		s.resources = append(s.resources, &resource{path: p, index: i, doc: d, root: root, id: id, unsure: unsure})
 	}
 	return nil
 }

@@ -70,7 +70,7 @@ func withKey(d *yamldoc.Doc) (*yamldoc.Doc, error) {
 	if err != nil || root == nil || notResource(root) != "" {
 		return d, err
 	}
-	id, err := identify("", root)
+	id, _, err := identify("", root)
 	if err != nil || id.name == "" || text(child(child(root, "metadata"), "name")) == "" {
 		return d, err
 	}
@@ -80,13 +80,13 @@ func withKey(d *yamldoc.Doc) (*yamldoc.Doc, error) {
 	}
 	want := strings.Join([]string{id.group, id.kind, namespace, id.name}, "|")
 	key, meta := entryOf(root, "metadata")
-	if key.LineComment != "" && text(child(child(meta, "annotations"), upstreamIdentifier)) == want {
+	if !commentable(key, meta) && text(child(child(meta, "annotations"), upstreamIdentifier)) == want {
 		return d, nil
 	}
 	if root, err = d.Copy(); err != nil {
 		return nil, err
 	}
-	if key, _ = entryOf(root, "metadata"); key.LineComment == "" {
+	if key, _ = entryOf(root, "metadata"); commentable(key, meta) {
 		key.LineComment = "# " + mergeComment + " " + id.namespace + "/" + id.name
 	}
 	if err := yaml.NewRNode(root).PipeE(yaml.SetAnnotation(upstreamIdentifier, want)); err != nil {

@@ -23,6 +23,7 @@ func match(base, local, upstream []*resource) ([]*triple, error) {
 		byPath map[string]*triple
 		all    []*triple
 	}
+	settleNamespaces(base, local, upstream)
 	groups := map[identity]*group{}
 	var order []*group
 	for _, side := range []struct {

@@ -252,6 +252,7 @@ func TestAddKeys(t *testing.T) {
 	tree, err := treeOf("bad.yaml", "a: 1\n---\na: [\n").With(
 		kptpkg.NewFile("comment.yaml", kptpkg.Regular, []byte("apiVersion: v1\nkind: A\nmetadata: # kpt-merge: x\n  name: a\n")),
 		kptpkg.NewFile("Kptfile", kptpkg.Regular, []byte("apiVersion: kpt.dev/v1\nkind: Kptfile\nmetadata:\n  name: p\n")),
+		kptpkg.NewFile("anchor.yaml", kptpkg.Regular, []byte("apiVersion: v1\nkind: A\nmetadata: &m\n  name: a # n\nx: 1 # x\n")),
 		kptpkg.NewFile("renamed.yaml", kptpkg.Regular, []byte("apiVersion: apps/v1\nkind: A\nmetadata: # kpt-merge: ns/old\n  name: new\n")),
 		kptpkg.NewFile("two.yaml", kptpkg.Regular, []byte("x: 1\n---\n# c\napiVersion: v1\nkind: A\nmetadata:\n  name: a # n\n  namespace: n\n")),
 	)
@@ -265,6 +266,7 @@ func TestAddKeys(t *testing.T) {
 	require.ErrorContains(t, skipped[1].Err, "line 3: malformed merge comment")
 	require.Same(t, tree.File("Kptfile"), got.File("Kptfile"))
 	require.Equal(t, "apiVersion: apps/v1\nkind: A\nmetadata: # kpt-merge: ns/old\n  name: new\n  annotations:\n    internal.kpt.dev/upstream-identifier: 'apps|A|ns|old'\n", textOf(t, got.File("renamed.yaml")))
+	require.Equal(t, "apiVersion: v1\nkind: A\nmetadata: &m\n  name: a # n\n  annotations:\n    internal.kpt.dev/upstream-identifier: '|A|default|a'\nx: 1 # x\n", textOf(t, got.File("anchor.yaml")))
 	require.Equal(t, "x: 1\n---\n# c\napiVersion: v1\nkind: A\nmetadata: # kpt-merge: n/a\n  name: a # n\n  namespace: n\n  annotations:\n    internal.kpt.dev/upstream-identifier: '|A|n|a'\n", textOf(t, got.File("two.yaml")))
 	again, _, err := AddKeys(got)
 	require.NoError(t, err)

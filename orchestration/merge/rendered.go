@@ -300,6 +300,7 @@ func WithCommentsLeft(base, local kptpkg.Tree, files []string) (kptpkg.Tree, err
 
 // withCommentsLeft is base's file less the comments that local's has no more.
 func (s sheets) withCommentsLeft(kinds *schemas) (*kptpkg.File, error) {
+	settleNamespaces(s.base.resources, s.local.resources, nil)
 	byID := make(map[identity]*yaml.Node, len(s.local.resources))
 	for _, r := range s.local.resources {
 		byID[r.id] = r.root

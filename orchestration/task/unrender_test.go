@@ -180,6 +180,17 @@ func TestMergeRendered(t *testing.T) {
 	own = made(t, routed).edited(t, "setters.yaml", `"80"`, `"9090"`).edited(t, "svc.yaml", "  ports:\n", inserted)
 	check("an item put before one that is known by the keys of its definition", routed, made(t, own), routed.and(files{"svc.yaml": route("81")}),
 		nil, files{"svc.yaml": inserted + "  - port: 80\n    targetPort: 81 # kpt-set"}, nil)
+	for name, metadata := range map[string]string{"a comment": "metadata: # note\n", "an anchor": "metadata: &m\n"} {
+		noted := files{"Kptfile": kptfileWith(setNamespace + applySetters), "setters.yaml": configMap("setters", "  color: green\n"),
+			"cm.yaml": "apiVersion: v1\nkind: ConfigMap\n" + metadata + "  name: cm\n  namespace: default\ndata:\n  color: red # kpt-set: ${color}\n  size: small\n"}
+		check("a namespace that rendering changed, beside "+name, noted, made(t, noted), noted.edited(t, "cm.yaml", "small", "big").edited(t, "cm.yaml", "red", "blue"),
+			nil, files{"cm.yaml": "namespace: prod\n"}, files{"cm.yaml": "default\ndata:"})
+		plain := noted.and(files{"Kptfile": kptfileWith("")})
+		check("a namespace changed by hand, beside "+name, plain, made(t, plain).edited(t, "cm.yaml", "namespace: default", "namespace: ours"), plain.edited(t, "cm.yaml", "small", "big"),
+			nil, files{"cm.yaml": "namespace: ours\n"}, files{"cm.yaml": "small"})
+		check("pinned by taking the setter's comment out, beside "+name, noted, made(t, noted).edited(t, "cm.yaml", "green # kpt-set: ${color}", "green"), noted.edited(t, "cm.yaml", "red", "blue"),
+			[]string{"cm.yaml:data.color"}, files{"cm.yaml": "color: green\n"}, files{"cm.yaml": "default\ndata:"})
+	}
 
 	const replacements = "  - image: apply-replacements:v0.1.1\n    configPath: replacements.yaml\n"
 	from := files{
