@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -14,8 +15,9 @@ import (
 
 // Rendered returns two versions of the local package in which some files and
 // directories are as base has them, the others as they are locally: before it is
-// rendered and after it. What local has as the second is what rendering wrote.
-type Rendered func(contested []string) (before, after kptpkg.Tree, err error)
+// rendered and after it. What local has as the second is what rendering wrote. What
+// the pipeline is configured by is local's own, but for the files of inputs.
+type Rendered func(contested, inputs []string) (before, after kptpkg.Tree, err error)
 
 // changedError says that a package can't be replaced without losing changes.
 type changedError struct {
@@ -159,18 +161,11 @@ func (o Options) contestedIn(t trees, s settled) (map[conflictAt]bool, error) {
 // stale is what the contested files have from a rendering with base's inputs, where
 // one with local's would write something else: an input changed since.
 func (o Options) stale(t trees, s settled, contested []string) (map[conflictAt]bool, error) {
-	var inputs []string
-	for f := range inputsOf(t.local) {
-		b, l := t.base.File(f), t.local.File(f)
-		if path.Base(f) != kptpkg.KptfileName && b != nil && l != nil && !sameBytes(b, l) {
-			inputs = append(inputs, f)
-		}
-	}
+	inputs := t.changedInputs()
 	if len(inputs) == 0 {
 		return nil, nil
 	}
-	slices.Sort(inputs)
-	before, after, err := o.Rendered(contested)
+	before, after, err := o.Rendered(contested, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +173,7 @@ func (o Options) stale(t trees, s settled, contested []string) (map[conflictAt]b
 	if err != nil {
 		return nil, err
 	}
-	plain, err := o.takeBack(t.local, append(inputs, contested...)...)
+	plain, err := o.takeBackFrom(t.local, contested, inputs)
 	if err != nil {
 		return nil, err
 	}
@@ -188,6 +183,46 @@ func (o Options) stale(t trees, s settled, contested []string) (map[conflictAt]b
 	}
 	maps.DeleteFunc(written, func(at conflictAt, _ bool) bool { return left[at] })
 	return written, nil
+}
+
+// changedInputs are the files that configure the pipelines otherwise locally than in
+// base, sorted; of Kptfiles those whose steps are still the same.
+func (t trees) changedInputs() []string {
+	var changed []string
+	for f := range inputsOf(t.local) {
+		b, l := t.base.File(f), t.local.File(f)
+		switch {
+		case b == nil || l == nil:
+		case path.Base(f) == kptpkg.KptfileName && !t.configChanged(path.Dir(f)):
+		case !sameBytes(b, l):
+			changed = append(changed, f)
+		}
+	}
+	slices.Sort(changed)
+	return changed
+}
+
+// configChanged says whether the pipeline of the package at dir differs between base
+// and local in the values of configMaps, and in nothing else.
+func (t trees) configChanged(dir string) bool {
+	b, err1 := t.base.Kptfile(dir)
+	l, err2 := t.local.Kptfile(dir)
+	if err1 != nil || err2 != nil || reflect.DeepEqual(b.Pipeline, l.Pipeline) {
+		return false
+	}
+	return reflect.DeepEqual(withoutConfig(b.Pipeline), withoutConfig(l.Pipeline))
+}
+
+// withoutConfig is a pipeline less its configMaps.
+func withoutConfig(p kptpkg.Pipeline) kptpkg.Pipeline {
+	strip := func(steps []kptpkg.Function) []kptpkg.Function {
+		steps = slices.Clone(steps)
+		for i := range steps {
+			steps[i].ConfigMap = nil
+		}
+		return steps
+	}
+	return kptpkg.Pipeline{Mutators: strip(p.Mutators), Validators: strip(p.Validators)}
 }
 
 // byHand are those of some files that were changed locally by somebody.
@@ -202,7 +237,7 @@ func (o Options) byHand(t trees, files []string) ([]string, error) {
 // notDerived are those of some changed files that rendering doesn't write from the
 // other ones: from the pipeline, what it is configured by, and what it reads only.
 func (o Options) notDerived(t trees, files []string) ([]string, error) {
-	before, after, err := o.Rendered(files)
+	before, after, err := o.Rendered(files, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -241,7 +276,12 @@ func inputsOf(tree kptpkg.Tree) map[string]bool {
 // takeBack is local less what rendering wrote into the contested files and the
 // directories among them.
 func (o Options) takeBack(local kptpkg.Tree, contested ...string) (kptpkg.Tree, error) {
-	before, after, err := o.Rendered(contested)
+	return o.takeBackFrom(local, contested, nil)
+}
+
+// takeBackFrom is takeBack of what rendering with base's version of inputs wrote.
+func (o Options) takeBackFrom(local kptpkg.Tree, contested, inputs []string) (kptpkg.Tree, error) {
+	before, after, err := o.Rendered(contested, inputs)
 	if err != nil {
 		return kptpkg.Tree{}, err
 	}

@@ -16,8 +16,8 @@ import (
 // and rendering it wrote, and would write again, is nobody's change.
 func (j *Job) Merge(ctx context.Context, base, local, up kptpkg.Tree, o merge.Options) (merge.Result, error) {
 	if j.Renderer != nil {
-		o.Rendered = func(contested []string) (before, after kptpkg.Tree, err error) {
-			return j.rendered(ctx, base, local, contested)
+		o.Rendered = func(contested, inputs []string) (before, after kptpkg.Tree, err error) {
+			return j.rendered(ctx, base, local, contested, inputs)
 		}
 	}
 	res, err := merge.Merge(base, local, up, o)
@@ -29,9 +29,9 @@ func (j *Job) Merge(ctx context.Context, base, local, up kptpkg.Tree, o merge.Op
 
 // rendered is local with base's version of some files, before and after
 // rendering. Everything else that functions read (setters, comments, sources of
-// replacements, the pipeline itself) is the package's own: what it no longer
-// writes was left there on purpose.
-func (j *Job) rendered(ctx context.Context, base, local kptpkg.Tree, contested []string) (before, after kptpkg.Tree, err error) {
+// replacements, the pipeline itself) is the package's own, inputs aside: what it no
+// longer writes was left there on purpose.
+func (j *Job) rendered(ctx context.Context, base, local kptpkg.Tree, contested, inputs []string) (before, after kptpkg.Tree, err error) {
 	made := *j
 	made.Package, made.Results = local, nil
 	whole := false
@@ -55,6 +55,11 @@ func (j *Job) rendered(ctx context.Context, base, local kptpkg.Tree, contested [
 			made.Package, err = made.Package.With(f)
 		}
 		if err != nil {
+			return before, after, err
+		}
+	}
+	for _, p := range inputs {
+		if made.Package, err = made.Package.With(base.File(p)); err != nil {
 			return before, after, err
 		}
 	}

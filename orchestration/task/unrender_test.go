@@ -171,6 +171,20 @@ func TestMergeRendered(t *testing.T) {
 		nil, files{"svc.yaml": inserted + "  - port: 80\n    targetPort: 81 # kpt-set"}, nil)
 	check("pinned in an item that is known by its keys", svc, made(t, own).edited(t, "svc.yaml", "targetPort: 9090 # kpt-set: ${tp}", "targetPort: 9090"), svc.and(files{"svc.yaml": service("81")}),
 		[]string{"svc.yaml:spec.ports[port=80,protocol=TCP].targetPort"}, files{"svc.yaml": "targetPort: 9090\n"}, nil)
+	inline := func(port string) string {
+		return kptfileWith("  - image: apply-setters:v0.2\n    configMap: {tp: \"" + port + "\"}\n")
+	}
+	inlined := files{"Kptfile": inline("81"), "svc.yaml": service("80")}
+	own = made(t, inlined).edited(t, "Kptfile", `"81"`, `"9090"`)
+	check("a setter in the Kptfile that was not rendered yet", inlined, own, inlined.and(files{"svc.yaml": service("82")}),
+		nil, files{"svc.yaml": "targetPort: 82 #", "Kptfile": `"9090"`}, nil)
+	const targetPort = "svc.yaml:spec.ports[port=80,protocol=TCP].targetPort"
+	check("edited by hand beside a setter in the Kptfile that was not rendered yet", inlined, own.edited(t, "svc.yaml", "targetPort: 81", "targetPort: 7"), inlined.and(files{"svc.yaml": service("82")}),
+		[]string{targetPort}, files{"svc.yaml": "targetPort: 7 #"}, nil)
+	check("pinned by taking the setter out of the Kptfile", inlined, own.edited(t, "Kptfile", `{tp: "9090"}`, `{other: "1"}`), inlined.and(files{"svc.yaml": service("82")}),
+		[]string{targetPort}, files{"svc.yaml": "targetPort: 81 #"}, nil)
+	check("pinned by taking the step out of the Kptfile", inlined, own.and(files{"Kptfile": kptfileWith("")}), inlined.and(files{"svc.yaml": service("82")}),
+		[]string{targetPort}, files{"svc.yaml": "targetPort: 81 #"}, nil)
 	route := func(port string) string {
 		return "apiVersion: example.com/v1\nkind: Route\nmetadata:\n  name: r\nspec:\n  ports:\n  - port: 80\n    targetPort: " + port + " # kpt-set: ${tp}\n"
 	}
