@@ -303,7 +303,7 @@ func checkFile(t kptpkg.Tree) error {
 // now. The lock of an image doesn't say which tag was read.
 func (o *origin) movedTag(ctx context.Context, from upstream.Source, lock upstream.Lock) (*fn.Result, error) {
 	was, now := o.lock.Git, lock.Git
-	if was == nil || now == nil || now.Commit == was.Commit || placeOf(o.lock.InKptfile()) != placeOf(lock.InKptfile()) {
+	if was == nil || now == nil || now.Commit == was.Commit || tagPlace(o.lock) != tagPlace(lock) {
 		return nil, nil
 	}
 	tag, err := isTag(ctx, from, o.upstream.Git.Repo, *now)
@@ -314,6 +314,15 @@ func (o *origin) movedTag(ctx context.Context, from upstream.Source, lock upstre
 		"tag %s of %s moved since it was locked: upstreamLock has commit %s, and the tag is at %s now; tags should stay, so find out why; to go there all the same give that commit as the ref, @%[4]s",
 		now.Ref, now.Repo, was.Commit, now.Commit), nil))
 	return &moved, nil
+}
+
+// tagPlace is the place of a git lock, the same for both ways to write a tag: v1 and
+// refs/tags/v1.
+func tagPlace(l upstream.Lock) string {
+	git := *l.Git
+	git.Ref = strings.TrimPrefix(git.Ref, "refs/tags/")
+	l.Git = &git
+	return placeOf(l.InKptfile())
 }
 
 // isTag says whether a ref that was read from a repository is a tag. Names are tried
