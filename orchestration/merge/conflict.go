@@ -258,7 +258,7 @@ func (e *ConflictError) Error() string {
 func (m *merger) settle(c Conflict, mayTakeUpstream bool) Side {
 	c.File, c.dir, c.input = path.Join(m.prefix, c.File), m.Dir, c.Reason == ownInput
 	for _, value := range []*string{&c.Base, &c.Local, &c.Upstream} {
-		*value = api.HidePasswords(*value)
+		*value = quoted(*value)
 	}
 	switch side, ok := m.resolution(c); {
 	case ok:
@@ -282,6 +282,19 @@ func (m *merger) settle(c Conflict, mayTakeUpstream bool) Side {
 		return Local
 	}
 	return c.Taken
+}
+
+// maxValue is how much of a value a conflict quotes, in bytes.
+const maxValue = 4096
+
+// quoted is a value as a conflict shows it: without passwords, which are found only
+// before it is cut, and not too long.
+func quoted(value string) string {
+	value = api.HidePasswords(value)
+	if len(value) > maxValue {
+		value = strings.ToValidUTF8(value[:maxValue], "") + "…"
+	}
+	return value
 }
 
 // resolution finds what Resolve says of a conflict: the longest key wins.

@@ -213,6 +213,22 @@ func TestConflictAsResult(t *testing.T) {
 	require.Equal(t, "line 4: changed differently on both sides (upstream taken)", res.Conflicts[0].Result().Message)
 }
 
+func TestConflictShowsNoPasswords(t *testing.T) {
+	base := treeOf("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {k: 1}\n")
+	edit := func(to string) kptpkg.Tree {
+		return treeOf("a.yaml", strings.Replace(textOf(t, base.File("a.yaml")), "k: 1", "k: "+to, 1))
+	}
+	long := strings.Repeat("a", 4080)
+	for value, want := range map[string]string{
+		"https://joe:s3cr3t/x@h/r.git":       "https://REDACTED@h/r.git",
+		long + " https://joe:s3cr3tlong@h/r": long + " https://REDACTE…",
+	} {
+		res, err := Merge(base, edit("2"), edit(value), Options{})
+		require.Error(t, err)
+		require.True(t, want == res.Conflicts[0].Upstream, want[max(0, len(want)-30):])
+	}
+}
+
 // What upstream has from base is parsed once, and only what changes is written.
 func TestWorkIsWhatChanged(t *testing.T) {
 	const n = 200

@@ -188,9 +188,6 @@ func hasAliases(n *yaml.Node) bool {
 	return false
 }
 
-// maxValue is how much of a value a conflict quotes, in bytes.
-const maxValue = 4096
-
 // oneLine is a value as YAML in flow style, empty for nil.
 func oneLine(n *yaml.Node) string {
 	if n == nil {
@@ -208,9 +205,6 @@ func oneLine(n *yaml.Node) string {
 			lines[i] = strings.TrimSpace(l)
 		}
 		s = strings.Join(lines, " ")
-	}
-	if len(s) > maxValue {
-		s = strings.ToValidUTF8(s[:maxValue], "") + "…"
 	}
 	return s
 }

@@ -65,6 +65,8 @@ func parseLocation(s string) (location, error) {
 
 	u, err := url.Parse(s)
 	switch {
+	case err != nil && strings.Contains(s, "://") && strings.Contains(s, "@"):
+		return bad("is no repository, for its URL can't be read: in a password write %23 for #, %3F for ?, %2F for /, %40 for @ and %25 for %")
 	case err != nil || !strings.Contains(s, "://"):
 		return bad("is no repository: write https://HOST/PATH, http://, ssh://, git://, git@HOST:PATH, file:///PATH, or a path beginning with / or ./")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(s, "#"):

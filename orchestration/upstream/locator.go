@@ -68,18 +68,18 @@ func ParseLocator(s string) (repo, dir, ref string, err error) {
 // splitHost takes off what comes before the path: the scheme and host of a URL,
 // git@host: of git's short form. host is "" when the path is a local one.
 func splitHost(s string) (prefix, host, rest string) {
-	if scheme, after, ok := strings.Cut(s, "://"); ok {
+	if before, after := api.SplitCredentials(s); before != "" {
 		end := strings.IndexByte(after, '/')
 		if end < 0 {
 			end = len(after)
 		}
-		host = after[strings.LastIndexByte(after[:end], '@')+1 : end]
-		if strings.EqualFold(scheme, "file") {
+		host = after[:end]
+		if scheme, _, _ := strings.Cut(before, "://"); strings.EqualFold(scheme, "file") {
 			host = ""
 		} else if host == "" {
 			host = "?" // no host, yet not local: the repository's own check says so
 		}
-		end += len(scheme) + len("://")
+		end += len(before)
 		return s[:end], strings.ToLower(host), s[end:]
 	}
 	local := path.IsAbs(s) || strings.HasPrefix(s, ".")
