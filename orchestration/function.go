@@ -50,7 +50,7 @@ func (f *Function) Process(ctx context.Context, l *fn.List) (err error) {
 		}
 	}()
 	results, err := f.process(ctx, l)
-	l.Results = append(l.Results, results...)
+	l.Results = append(l.Results, api.WithoutPasswords(results)...)
 	return err
 }
 

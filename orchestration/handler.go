@@ -274,11 +274,11 @@ func renderStatus(r *render.Rendered, err error) *api.RenderStatus {
 	status.Result.Metadata.Name, status.Result.ExitCode = list.Metadata.Name, list.ExitCode
 	for _, f := range list.Items {
 		status.Result.Items = append(status.Result.Items, api.FunctionResult{
-			Image: f.Image, Exec: f.Exec, Stderr: f.Stderr, ExitCode: f.ExitCode, Results: f.Results,
+			Image: f.Image, Exec: f.Exec, Stderr: api.HidePasswords(f.Stderr), ExitCode: f.ExitCode, Results: api.WithoutPasswords(f.Results),
 		})
 	}
 	if err != nil {
-		status.Error = err.Error()
+		status.Error = api.HidePasswords(err.Error())
 	}
 	return status
 }

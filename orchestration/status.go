@@ -209,10 +209,10 @@ func (w *work) incomplete() api.TaskStatus {
 		st.Outputs, st.Observed = w.was.Outputs, w.was.Observed
 	}
 	if state == dag.Failed {
-		st.Attempts, st.Code, st.Message = w.state.Attempts, codeOf(w.state), w.ownLine()
+		st.Attempts, st.Code, st.Message = w.state.Attempts, codeOf(w.state), api.HidePasswords(w.ownLine())
 		return st
 	}
-	st.Message = w.why()
+	st.Message = api.HidePasswords(w.why())
 	if state == dag.Pending && w.inner == nil {
 		st.Attempts = w.state.Attempts
 	}
@@ -273,10 +273,10 @@ func (r *run) planStatus(p *plan, running bool) (api.PlanStatus, error) {
 	}
 	st.Phase = p.phase()
 	if !p.state.State.Ended() {
-		st.Message = p.waiting()
+		st.Message = api.HidePasswords(p.waiting())
 	}
 	if p.state.State == dag.Failed || p.state.State == dag.Cancelled {
-		st.Message = cmp.Or(p.summary(), p.state.Reason)
+		st.Message = cmp.Or(p.summary(), api.HidePasswords(p.state.Reason))
 	}
 	st.Counts = p.counts()
 	if st.Mock && !p.mocked() {
@@ -369,7 +369,7 @@ func (r *run) withGates(ws kptpkg.Tree) (kptpkg.Tree, error) {
 		if !asked[typ] {
 			continue
 		}
-		c := kptpkg.Condition{Type: typ, Status: "False", Reason: p.phase(), Message: p.said(r.opts.Mock)}
+		c := kptpkg.Condition{Type: typ, Status: "False", Reason: p.phase(), Message: api.HidePasswords(p.said(r.opts.Mock))}
 		if p.state.State == dag.Completed && !r.opts.Mock {
 			c.Status, c.Message = "True", ""
 		}

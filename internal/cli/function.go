@@ -14,6 +14,7 @@ import (
 	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/internal/yamldoc"
 	"github.com/stoop-dev/stoop/orchestration"
+	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/dag"
 )
 
@@ -95,7 +96,7 @@ func (a *app) process(ctx context.Context, list *fn.List, flags functionFlags) e
 		}
 	}
 	if len(list.Results) == came {
-		list.Results = append(list.Results, fn.ResultsOf(err)...)
+		list.Results = append(list.Results, api.WithoutPasswords(fn.ResultsOf(err))...)
 	}
 	a.printResults(list.Results[came:])
 	if werr := list.Write(a.out); werr != nil {
@@ -128,7 +129,7 @@ func (a *app) refuse(err error) error {
 	if readErr != nil || list.Kind == "" {
 		return err
 	}
-	list.Results = append(list.Results, fn.ResultsOf(err)...)
+	list.Results = append(list.Results, api.WithoutPasswords(fn.ResultsOf(err))...)
 	a.printError(err)
 	if err := list.Write(a.out); err != nil {
 		return err

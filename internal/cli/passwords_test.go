@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/stoop-dev/stoop/internal/cli"
 	"github.com/stoop-dev/stoop/orchestration/repository/repositorytest"
 )
 
@@ -107,4 +109,80 @@ func TestPasswordsInErrors(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Nor are passwords shown of URLs that are none, or that stand where none belongs.
+func TestPasswordsOfMalformedURLs(t *testing.T) {
+	const secret = "s3cr3t"
+	store := repositorytest.New(t)
+	repos := filepath.Join(t.TempDir(), "repos.yaml")
+	write(t, filepath.Dir(repos), "repos.yaml", "apiVersion: config.porch.kpt.dev/v1alpha1\nkind: Repository\nmetadata: {name: r}\nspec:\n  git: {repo: "+store.Dir+", createBranch: true}\n")
+	cmd := func(args ...string) {
+		t.Helper()
+		code, stdout, stderr := stoop(t, nil, append(args, "--allow-network=127.0.0.1", "--cache-dir=", "--attempts=1")...)
+		assert.NotEqual(t, 0, code, args)
+		assert.NotContains(t, stdout+stderr, secret, args)
+	}
+	for _, url := range []string{
+		"https://joe:" + secret + "#x@127.0.0.1:1/r.git",
+		"https://joe:" + secret + "?x@127.0.0.1:1/r.git",
+		"https://joe:" + secret + "/x@127.0.0.1:1/r.git",
+		"https://joe:12/" + secret + "@127.0.0.1/r.git",
+		"https://joe:" + secret + "@127.0.0.1:1/r.git",
+	} {
+		dir := shop(t, "{git: {repo: '"+url+"', directory: /p, ref: v1}}")
+		kk := filepath.Join(t.TempDir(), "kk")
+		git := "  type: git\n  git: {repo: '" + url + "', directory: /p, ref: v1"
+		write(t, kk, "Kptfile", webFile+"upstream:\n"+git+"}\nupstreamLock:\n"+git+", commit: "+strings.Repeat("0f", 20)+"}\n")
+		cmd("upgrade", kk)
+		cmd("run", dir, "--events=-")
+		cmd("get", url, filepath.Join(dir, "q"))
+		cmd("get", url+"@v1", filepath.Join(dir, "q"))
+		cmd("rpkg", "clone", url, "web", "--repository=r", "--repos="+repos)
+
+		write(t, kk, "Kptfile", webFile+"upstream: '"+url+"'\n") // kpt's own short form isn't read
+		cmd("upgrade", kk)
+		for _, name := range []string{url, url + strings.Repeat("x", 200), "https://joe:" + secret + strings.Repeat("x", 200) + "@h/r"} {
+			dir := shop(t, "{upstreamRef: {name: '"+name+"'}}")
+			cmd("run", dir, "--events=-")
+			for _, format := range []string{"text", "json", "dot", "mermaid"} {
+				_, stdout, stderr := stoop(t, nil, "plan", dir, "-o", format)
+				assert.NotContains(t, stdout+stderr, secret)
+			}
+		}
+	}
+}
+
+// What a plan waits for is kept in its status, and told by events.
+func TestNoPasswordsInStatus(t *testing.T) {
+	const secret = "s3cr3t"
+	dir := t.TempDir()
+	write(t, dir, "plan.yaml", "apiVersion: stoop.dev/v1alpha1\nkind: Plan\nmetadata: {name: p, annotations: {config.kubernetes.io/local-config: 'true'}}\n"+
+		"spec:\n  tasks:\n  - {name: g, type: approve, approve: {message: 'see https://joe:"+secret+"@h/x', approved: false}}\n")
+	code, stdout, stderr := stoop(t, nil, "run", dir, "--events=-")
+	assert.Equal(t, 0, code, stderr)
+	assert.Contains(t, stdout, "see https://REDACTED@h/x")
+	assert.NotContains(t, stdout+stderr, secret)
+	text, err := os.ReadFile(filepath.Join(dir, "plan.yaml"))
+	require.NoError(t, err)
+	assert.Equal(t, 1, strings.Count(string(text), secret), string(text))
+	assert.Contains(t, string(text), "see https://REDACTED@h/x")
+}
+
+// What a function has to say is part of its list.
+func TestNoPasswordsInResults(t *testing.T) {
+	const secret = "s3cr3t"
+	url := "https://joe:" + secret + "@127.0.0.1/r"
+	order := "apiVersion: porch.kpt.dev/v1alpha1\nkind: PackageRevision\nmetadata: {name: a}\nspec:\n  packageName: a\n  repository: r\n  workspaceName: v1\n  lifecycle: Draft\n  tasks:\n  - {type: clone, clone: {upstreamRef: {upstreamRef: {name: '" + url + "'}}}}\n"
+	list := "apiVersion: config.kubernetes.io/v1\nkind: ResourceList\nitems: []\nfunctionConfig:\n  " + strings.ReplaceAll(order, "\n", "\n  ") + "\n"
+	var out, errs bytes.Buffer
+	code := cli.Main(nil, strings.NewReader(list), &out, &errs, func(string) string { return "" })
+	stdout, stderr := out.String(), errs.String()
+	assert.NotEqual(t, 0, code)
+	assert.NotContains(t, stderr, secret)
+	_, results, ok := strings.Cut(stdout, "results:")
+	assert.True(t, ok, stdout)
+	assert.NotContains(t, results, secret)
+	assert.Contains(t, results, "https://REDACTED@127.0.0.1/r")
+	assert.Contains(t, stdout[:len(stdout)-len(results)], url, "the config is as it was")
 }

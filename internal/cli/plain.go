@@ -5,10 +5,13 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/stoop-dev/stoop/orchestration/api"
 )
 
-// plain keeps what packages and functions say from steering the terminal:
-// control characters but line feeds and tabs are replaced.
+// plain keeps what packages and functions say from steering the terminal: control
+// characters but line feeds and tabs are replaced. Nor does it show the passwords of
+// URLs, in whatever field somebody wrote them. Each Write is a text of its own.
 type plain struct{ w io.Writer }
 
 func (p plain) Write(b []byte) (int, error) {
@@ -17,7 +20,7 @@ func (p plain) Write(b []byte) (int, error) {
 			return utf8.RuneError
 		}
 		return r
-	}, string(b))
+	}, api.HidePasswords(string(b)))
 	if _, err := io.WriteString(p.w, text); err != nil {
 		return 0, err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/stoop-dev/stoop/fn"
 	"github.com/stoop-dev/stoop/internal/progress"
 	"github.com/stoop-dev/stoop/orchestration"
+	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/dag"
 	"github.com/stoop-dev/stoop/orchestration/kptdir"
 )
@@ -219,7 +220,7 @@ func (a *app) plan(ctx context.Context, name, format string, f runFlags) error {
 	nodes := make([]progress.Node, len(planned))
 	for i, p := range planned {
 		nodes[i] = progress.Node{
-			Path: p.Path, Type: p.Type, Target: p.Target, State: string(p.Prospect), Reason: p.Reason,
+			Path: p.Path, Type: p.Type, Target: p.Target, State: string(p.Prospect), Reason: api.HidePasswords(p.Reason),
 			Priority: p.Priority, Class: p.Class, Critical: p.Critical,
 		}
 		for _, n := range p.Needs {
@@ -239,7 +240,7 @@ func (a *app) plan(ctx context.Context, name, format string, f runFlags) error {
 func notesOf(results []fn.Result) []progress.Note {
 	var notes []progress.Note
 	for _, r := range results {
-		n := progress.Note{Severity: string(severityOf(r)), Message: r.Message}
+		n := progress.Note{Severity: string(severityOf(r)), Message: api.HidePasswords(r.Message)}
 		if r.File != nil {
 			n.File = r.File.Path
 		}

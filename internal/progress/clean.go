@@ -8,12 +8,15 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/width"
+
+	"github.com/stoop-dev/stoop/orchestration/api"
 )
 
 // clean makes text harmless in one line: white space is a space each, what can't
 // be seen (control characters, marks of direction, what isn't UTF-8) becomes
-// U+FFFD. It is cut after limit columns; 0 cuts nothing.
+// U+FFFD, and passwords of URLs are hidden. It is cut after limit columns; 0 cuts nothing.
 func clean(s string, limit int) string {
+	s = api.HidePasswords(s)
 	if end := limit * utf8.UTFMax; limit > 0 && len(s) > end {
 		for back := end - utf8.UTFMax; end > back && !utf8.RuneStart(s[end]); {
 			end--

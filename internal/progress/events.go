@@ -15,6 +15,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"github.com/stoop-dev/stoop/orchestration/api"
 	"github.com/stoop-dev/stoop/orchestration/dag"
 )
 
@@ -90,7 +91,7 @@ func (e *Events) Observe(ev dag.Event) {
 		b = append(b, `,"code":`...)
 		b = appendString(b, string(ev.Code))
 		b = append(b, `,"reason":`...)
-		b = appendString(b, why(ev))
+		b = appendString(b, api.HidePasswords(why(ev)))
 		b = append(b, `,"elapsedMs":`...)
 		b = strconv.AppendInt(b, ev.Elapsed.Milliseconds(), 10)
 		b = append(b, `,"clean":`...)

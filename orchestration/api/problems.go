@@ -86,6 +86,7 @@ const maxQuoted = 80
 
 // quote is a user's text as an error shows it: in quotes, one line, not too long.
 func quote(s string) string {
+	s = HidePasswords(s) // of which a part may not be found any more
 	if len(s) > maxQuoted {
 		return strconv.Quote(s[:maxQuoted]) + "..."
 	}
