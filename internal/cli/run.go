@@ -217,6 +217,9 @@ func (a *app) write(ctx context.Context, dir *kptdir.Dir, after kptpkg.Tree, w w
 // show prints what the flags want to see of a change. The error is exitError
 // when the change was to be checked for and is one.
 func (a *app) show(before, after kptpkg.Tree, w writeFlags) error {
+	if w == (writeFlags{}) {
+		return nil
+	}
 	changes, err := kptdir.Diff(before, after)
 	if err != nil {
 		return err
