@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,7 +48,8 @@ func TestImage(t *testing.T) {
 	info, err := os.Stat(filepath.Join(dir, "bin", "stoop"))
 	require.NoError(t, err)
 	require.Less(t, info.Size(), int64(40<<20), "the image is to stay under 40 MB")
-	const tag = "stoop.test/stoop:latest" // with a registry, or kpt puts its default one before it
+	// with a registry, or kpt puts its default one before it; and other tests may run
+	tag := fmt.Sprintf("stoop.test/stoop:test-%d", os.Getpid())
 	out, err = exec.Command("docker", "build", "-q", "-t", tag, "-f", "Dockerfile", dir).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	t.Cleanup(func() { _ = exec.Command("docker", "rmi", "-f", tag).Run() })
