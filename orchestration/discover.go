@@ -40,12 +40,16 @@ type found struct {
 	ignored      bool                       // only those are looked for
 }
 
+func newFound() *found {
+	return &found{repositories: map[string]*api.Repository{}, own: map[string]bool{}, mixed: map[string]bool{}}
+}
+
 // discover reads the objects addressed to stoop. An object counts where the
 // nearest Kptfile, looking upwards from its directory, is the root's or doesn't
 // exist, and unless it is a Repository it has to be local config. All others
 // are content.
 func discover(ws kptpkg.Tree, config *yamldoc.Doc) (*found, error) {
-	f := &found{repositories: map[string]*api.Repository{}, own: map[string]bool{}, mixed: map[string]bool{}}
+	f := newFound()
 	errs := []error{f.readAll(ws)}
 	if config != nil {
 		errs = append(errs, at(f.readConfig(config), "functionConfig", 0))

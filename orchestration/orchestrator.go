@@ -286,7 +286,8 @@ func (r *Report) undone() []fn.Result {
 // just now included: a second run has nothing to add.
 func (r *run) notes() []fn.Result {
 	if slices.ContainsFunc(r.jobs, (*job).works) || len(r.plans)+len(r.works) > 0 {
-		f := &found{repositories: map[string]*api.Repository{}, own: map[string]bool{}, mixed: map[string]bool{}, ignored: true}
+		f := newFound()
+		f.ignored = true
 		if err := f.readAll(r.ws); err == nil {
 			return f.notes
 		}

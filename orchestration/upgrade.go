@@ -129,7 +129,7 @@ func Upgrade(ctx context.Context, from upstream.Source, pkg kptpkg.Tree, o Upgra
 // newOrders warns of files that a package hadn't before and that hold objects which
 // a run of it would carry out.
 func newOrders(before, after kptpkg.Tree) []fn.Result {
-	f := &found{repositories: map[string]*api.Repository{}, own: map[string]bool{}, mixed: map[string]bool{}}
+	f := newFound()
 	_ = f.readAll(after) // what is wrong with them is for a run to say
 	maps.Copy(f.own, f.mixed)
 	var results []fn.Result

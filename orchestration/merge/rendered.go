@@ -98,16 +98,13 @@ func settleRendered(t trees, o Options) (Result, error) {
 		s.packages[dir] = nil
 		res, err = mergeOnce(t, o, s)
 	}
-	var contested []string
-	found := map[conflictAt]bool{} // as contestedIn has it
-	for _, c := range res.Conflicts {
-		if !c.Info && !c.input {
-			found[c.at()] = true
-			contested = append(contested, c.File)
-		}
-	}
+	found := res.contested()
 	if len(found) == 0 {
 		return res, err
+	}
+	var contested []string
+	for at := range found {
+		contested = append(contested, at.file)
 	}
 	slices.Sort(contested)
 	contested = slices.Compact(contested)
@@ -143,19 +140,24 @@ func settleRendered(t trees, o Options) (Result, error) {
 	return mergeOnce(t, o, s)
 }
 
-// contestedIn is what somebody has to settle in a merge, or has settled.
+// contestedIn is what is contested in a merge.
 func (o Options) contestedIn(t trees, s settled) (map[conflictAt]bool, error) {
 	res, err := mergeOnce(t, o, s)
 	if err != nil && !errors.As(err, new(*ConflictError)) {
 		return nil, err
 	}
+	return res.contested(), nil
+}
+
+// contested is what somebody has to settle, or has settled.
+func (r Result) contested() map[conflictAt]bool {
 	found := map[conflictAt]bool{}
-	for _, c := range res.Conflicts {
+	for _, c := range r.Conflicts {
 		if !c.Info && !c.input {
 			found[c.at()] = true
 		}
 	}
-	return found, nil
+	return found
 }
 
 // stale is what the contested files have from a rendering with base's inputs, where
