@@ -155,12 +155,7 @@ func (r *run) put(target string, pkg kptpkg.Tree) {
 		}
 	}
 	undo(target)
-	if target != "." {
-		target += "/"
-	} else {
-		target = ""
-	}
-	for _, dir := range withPrefix(r.workDirs, target) {
+	for _, dir := range belowDir(r.workDirs, target) {
 		undo(dir)
 	}
 }
@@ -281,16 +276,20 @@ func (r *run) within(dir string) []*job {
 	if dir == "" {
 		return all
 	}
-	below := dir + "/"
-	if dir == "." {
-		below = ""
-	}
-	for _, d := range withPrefix(r.targetDirs, below) {
+	for _, d := range belowDir(r.targetDirs, dir) {
 		if d != dir && d != "" {
 			all = append(all, r.targets[d]...)
 		}
 	}
 	return all
+}
+
+// belowDir are those of sorted directories that are below dir; of "." all, itself too.
+func belowDir(sorted []string, dir string) []string {
+	if dir == "." {
+		return sorted
+	}
+	return withPrefix(sorted, dir+"/")
 }
 
 // withPrefix are those of sorted texts that begin with a prefix.
